@@ -1,0 +1,132 @@
+"""What a step is given: the pipeline, the partition, where things lie, and how to publish."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines import __version__
+from pipelines.engine import Engine
+from pipelines.errors import StorageError
+from pipelines.failpoints import reach
+from pipelines.home import Home
+from pipelines.ledger import Ledger, Row
+from pipelines.partitions import Partition
+from pipelines.settings.pipeline import Pipeline
+from pipelines.storage.tables import PublishConflict, Snapshot, last_publication, publish
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run of one pipeline for one partition. For training, the partition is the last complete one."""
+
+    pipeline: Pipeline
+    home: Home
+    ledger: Ledger
+    partition: Partition
+    run_id: str
+
+    @property
+    def name(self) -> str:
+        return self.pipeline.name
+
+    @property
+    def key(self) -> str:
+        return self.partition.key
+
+    @property
+    def where(self) -> str:
+        """How errors name this run."""
+        return f"{self.name} {self.key}"
+
+    def snapshot(self, table: str) -> Snapshot:
+        """The newest version of a table; read everything that belongs together from one snapshot."""
+        return Snapshot.latest(self.home.table(self.name, table))
+
+    def engine(self, step: str) -> Engine:
+        return Engine(self.home.scratch / "duckdb" / str(os.getpid()), self.pipeline.resources_of(step))
+
+    def staging(self, *parts: str) -> Path:
+        """A folder for unpublished work of this pipeline, e.g. staged score shards; nobody but steps reads it."""
+        folder = self.home.root / "staging" / self.name / Path(*parts)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def content_digests(self, table: str, partitions: list[str]) -> dict[str, str]:
+        """Digest per published partition: the inputs on which a derived partition depends."""
+        rows = self.ledger.publications(self.name, table, partitions)
+        return {row["partition"]: row["content_digest"] for row in rows}
+
+    def published(self, table: str, input_digest: str) -> Row | None:
+        """The publication of this partition if it was made from just these inputs, else None (work to do)."""
+        current = self.ledger.publication(self.name, table, self.key)
+        return current if current and current["input_digest"] == input_digest else None
+
+    def publish(
+        self,
+        table: str,
+        base: Snapshot,
+        rows: pa.Table | pa.RecordBatchReader,
+        input_digest: str,
+        facts: Mapping[str, Any],
+        stage: str | None = None,
+    ) -> Row:
+        """Replaces this partition of `table` (of its `stage`) and records it. Returns the publication.
+
+        Rows must come in a total order. If another run published the same inputs meanwhile, its publication is
+        returned; if it published other inputs, this run is out of date.
+
+        Raises:
+            StorageError: E-PUB-FENCED when a newer run published other inputs; E-STORE-* when the store refused.
+        """
+        ledger_name = f"{table}/{stage}" if stage else table
+        metadata = {
+            "partition": self.key,
+            "table": ledger_name,
+            "run_id": self.run_id,
+            "input_digest": input_digest,
+            "version": __version__,
+            **{name: str(value) for name, value in facts.items() if isinstance(value, str | int | float)},
+        }
+        reach(f"{ledger_name}.before_commit")
+        try:
+            written = publish(base, self.key, rows, metadata, {"stage": stage} if stage else None)
+        except PublishConflict as conflict:
+            return self._other_publication(base, ledger_name, input_digest, conflict)
+        reach(f"{ledger_name}.after_commit")
+        return self.ledger.record_publication(
+            self.name,
+            ledger_name,
+            self.key,
+            run_id=self.run_id,
+            delta_version=written.version,
+            input_digest=input_digest,
+            content_digest=written.digest,
+            row_count=written.rows,
+            facts=facts,
+        )
+
+    def _other_publication(self, base: Snapshot, table: str, input_digest: str, conflict: PublishConflict) -> Row:
+        other = last_publication(base.uri, self.key)
+        if other and other.get("input_digest") == input_digest and other.get("table") == table:
+            recorded = self.published(table, input_digest)
+            if recorded:
+                return recorded
+            raise conflict  # the other run is about to record it: try again
+        raise StorageError(
+            "E-PUB-FENCED",
+            f"{self.name}.{table} {self.key}",
+            "a newer run published other inputs of this partition, so this one stopped without publishing",
+            "Nothing is lost; run the partition again if its inputs changed since.",
+        ) from conflict
+
+
+def remove_folder(folder: Path) -> None:
+    """Deletes a staging folder; absent is fine."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Runs join steps: one call per task, each recorded in the ledger."""

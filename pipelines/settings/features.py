@@ -1,0 +1,122 @@
+"""Settings of features: groups of windows, ratios, calendar parts, joins and reviewed functions."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pipelines.settings.base import Name, Settings
+
+Statistic = Literal["count", "sum", "mean", "std", "min", "max", "distinct", "seconds_since_last", "last"]
+CalendarPart = Literal["hour", "day_of_week", "day_of_month", "day_of_year", "month", "is_weekend"]
+_SECONDS = {"m": 60, "h": 3600, "d": 86400}
+
+
+def window_seconds(window: str) -> int:
+    """'90m', '24h' or '30d' in seconds."""
+    return int(window[:-1]) * _SECONDS[window[-1]]
+
+
+def _checked_window(window: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]*[mhd]", window):
+        raise ValueError(f"a window must be written like '90m', '24h' or '30d', got '{window}'")
+    return window
+
+
+Window = Annotated[str, AfterValidator(_checked_window)]
+
+
+class WindowFeature(Settings):
+    """`statistic` of `column` over the entity's events strictly before this one, per window.
+
+    Column names: `<column>_<statistic>_<window>`, `count_<window>` and `seconds_since_last` without a column,
+    each behind `<prefix>_` when the group sets one.
+    """
+
+    kind: Literal["window"] = "window"
+    column: Name | None = None
+    statistics: tuple[Statistic, ...] = Field(min_length=1)
+    windows: tuple[Window, ...] = Field((), description="none: over the whole look-back (seconds_since_last, last)")
+
+    @model_validator(mode="after")
+    def _complete(self) -> WindowFeature:
+        columnless = {"count", "seconds_since_last"}
+        if self.column is None and set(self.statistics) - columnless:
+            raise ValueError(f"'column' is needed by {sorted(set(self.statistics) - columnless)}")
+        if not self.windows and set(self.statistics) - {"seconds_since_last", "last"}:
+            raise ValueError("'windows' is needed by every statistic but 'seconds_since_last' and 'last'")
+        return self
+
+
+class CalendarFeature(Settings):
+    """Parts of a timestamp, in the pipeline's time zone: `<column>_<part>`."""
+
+    kind: Literal["calendar"]
+    column: Name
+    parts: tuple[CalendarPart, ...] = Field(min_length=1)
+
+
+class RatioFeature(Settings):
+    """`numerator / denominator`, null where the denominator is null or zero. Both may be earlier features."""
+
+    kind: Literal["ratio"]
+    name: Name
+    numerator: Name
+    denominator: Name
+
+
+class JoinFeature(Settings):
+    """Columns of a slowly changing table as they held at the event's time (many to one, checked)."""
+
+    kind: Literal["join"]
+    dimension: Name
+    columns: tuple[Name, ...] = Field(min_length=1)
+
+
+class FunctionFeature(Settings):
+    """A reviewed function `(table: ibis.Table) -> ibis.Table` from `config/features/<module>.py`.
+
+    It may add exactly the columns named here, and neither add, drop nor reorder rows.
+    """
+
+    kind: Literal["function"]
+    module: Name
+    function: Name
+    columns: tuple[Name, ...] = Field(min_length=1)
+
+
+Feature = Annotated[
+    WindowFeature | CalendarFeature | RatioFeature | JoinFeature | FunctionFeature, Field(discriminator="kind")
+]
+
+
+class FeatureGroup(Settings):
+    """Features of one entity with an owner; its version is the digest of this definition.
+
+    Shared groups are files `config/features/<name>.yaml`; a pipeline names them or defines its own inline.
+    """
+
+    name: Name
+    entity: tuple[Name, ...] = Field((), description="columns that identify the entity; needed by windows")
+    owner: str
+    description: str = ""
+    prefix: Name | None = None
+    features: tuple[Feature, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _windows_have_entity(self) -> FeatureGroup:
+        if not self.entity and any(isinstance(feature, WindowFeature) for feature in self.features):
+            raise ValueError(f"feature group '{self.name}' has windows and therefore needs 'entity'")
+        return self
+
+
+class Features(Settings):
+    """Which groups are built, how far they look back, and which columns the model sees."""
+
+    groups: tuple[Name | FeatureGroup, ...] = ()
+    lookback: Window = Field("30d", description="how much earlier data is read; bounds every window")
+    columns: tuple[Name, ...] = Field(
+        (), description="columns of the clean table that the model sees beside the built features"
+    )

@@ -1,0 +1,206 @@
+"""The one file of a pipeline, `config/pipelines/<name>.yaml`."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
+
+from pipelines.partitions import Grain, Partition, parse_partition, partition_at
+from pipelines.settings.base import Name, Settings, Share
+from pipelines.settings.features import FeatureGroup, Features
+from pipelines.settings.source import Dimension, LabelSource, Source
+from pipelines.settings.training import Gate, Label, LabelRules, Retrain, Training
+
+
+def _known_zone(zone: str) -> str:
+    if zone not in available_timezones():
+        raise ValueError(f"'timezone' must be an IANA name like 'Europe/Berlin', got '{zone}'")
+    return zone
+
+
+class Volume(Settings):
+    """Row count against the median of the last accepted partitions."""
+
+    min_rows: PositiveInt = 1
+    min_ratio: float = Field(0.2, ge=0)
+    max_ratio: float = Field(5.0, gt=0)
+    history_partitions: PositiveInt = 14
+    history_min: PositiveInt = Field(3, description="with fewer accepted partitions the ratio is not judged")
+
+
+class Validate(Settings):
+    suite: str | None = Field(None, description="expectations/<suite>.json; default: the pipeline's name")
+    max_quarantine_share: Share = Field(0.1, description="more bad rows refuse the partition (ingest's included)")
+    volume: Volume = Volume()
+    max_age_hours: PositiveInt | None = Field(
+        None, description="freshness: the newest event may be at most this much older than the partition's end"
+    )
+    gx_row_limit: PositiveInt = 2_000_000
+
+
+class Deduplicate(Settings):
+    """Exact duplicates always; with a key, the row that comes last in `latest_by` wins, ties broken by row id."""
+
+    by_key: bool = True
+    latest_by: tuple[Name, ...] = Field((), description="columns, most important first; none: the first row wins")
+    lookback_partitions: NonNegativeInt = Field(0, description="earlier partitions whose keys also count")
+
+
+class Score(Settings):
+    shards: Annotated[PositiveInt, Field(le=1024)] = 1
+    batch_rows: PositiveInt = 131_072
+    model: Literal["as_of", "current"] = "as_of"
+
+
+class Audit(Settings):
+    """What scores must satisfy before a release."""
+
+    max_refused_share: Share = 0.01
+    max_shift: float = Field(0.5, description="PSI of scores against the last releases")
+    history_partitions: PositiveInt = 7
+    max_model_age_days: PositiveInt | None = None
+    allow_constant: bool = False
+
+
+class Export(Settings):
+    columns: tuple[Name, ...] = Field((), description="columns of the clean table to carry beside key and score")
+    compression: Literal["zstd", "snappy", "none"] = "zstd"
+
+
+class Monitor(Settings):
+    reference_partitions: PositiveInt = Field(14, description="accepted partitions before the champion's holdout")
+    votes: PositiveInt = Field(2, description="k: partitions that must show drift, the latest included")
+    of_last: PositiveInt = Field(3, description="n")
+    cooldown_partitions: NonNegativeInt = 3
+    min_new_labels: NonNegativeInt = 100
+    psi_watch: float = 0.1
+    psi_retrain: float = 0.25
+    max_drop: float | None = Field(None, description="realised loss of the metric on matured labels that retrains")
+    report: Literal["on_alarm", "always", "never"] = "always"
+    report_max_rows: Annotated[PositiveInt, Field(le=50_000)] = 10_000
+
+    @model_validator(mode="after")
+    def _votes_fit(self) -> Monitor:
+        if self.votes > self.of_last:
+            raise ValueError("'votes' must not be above 'of_last'")
+        return self
+
+
+class Resources(Settings):
+    queue: str = "default"
+    pool: str = "default_pool"
+    executor: str | None = None
+    time_limit_minutes: PositiveInt | None = None
+    retries: NonNegativeInt = 2
+    retry_delay_seconds: PositiveInt = 10
+    memory_gib: float = Field(4.0, gt=0, description="the engine spills to disk above it")
+    threads: PositiveInt = 2
+
+
+STEPS = ["ingest", "validate", "deduplicate", "build_features", "score", "audit", "release", "monitor", "snapshot", "tune", "train", "evaluate", "gate", "approve", "promote"]
+
+
+class Pipeline(Settings):
+    """Everything that is known about one pipeline before anything runs."""
+
+    name: Name
+    owner: str
+    description: str = ""
+    partition: Grain = "day"
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    start: date = Field(description="the first partition that exists")
+    end: date | None = Field(None, description="the last partition that will ever exist; none: the feed goes on")
+    schedule: str | None = Field("0 2 * * *", description="cron of the daily DAG, in the pipeline's time zone")
+    catchup: bool = False
+    engine: Literal["duckdb"] = "duckdb"
+
+    source: Source
+    key: tuple[Name, ...] = Field((), description="business key; none: rows have no identity beyond their record")
+    event_time: Name | None = Field(None, description="timestamp column; none for snapshots without time")
+    dimensions: dict[Name, Dimension] = {}
+    label_sources: dict[Name, LabelSource] = {}
+
+    validate_: Validate = Field(Validate(), alias="validate")
+    deduplicate: Deduplicate = Deduplicate()
+    features: Features = Features()
+    label: Label | None = None
+    label_rules: LabelRules = LabelRules()
+    training: Training | None = None
+    gate: Gate = Gate()
+    retrain: Retrain = Retrain()
+    score: Score = Score()
+    audit: Audit = Audit()
+    export: Export = Export()
+    monitor: Monitor = Monitor()
+    resources: dict[str, Resources] = Field({}, description="per step; 'default' for the rest")
+
+    # Filled in by the loader: the shared groups that `features.groups` names, in that order.
+    feature_groups: tuple[FeatureGroup, ...] = Field((), exclude=False)
+
+    @model_validator(mode="after")
+    def _columns_exist(self) -> Pipeline:
+        problems = list(_unknown_columns(self))
+        if self.training and not self.label:
+            problems.append("'training' needs 'label'")
+        if self.partition == "hour" and self.timezone != "UTC":
+            problems.append("'partition: hour' needs 'timezone: UTC' (a local hour can happen twice)")
+        if self.end and self.end < self.start:
+            problems.append(f"'end' must not be before 'start', got {self.end} < {self.start}")
+        problems += [f"'resources' has no step '{step}'" for step in self.resources if step not in (*STEPS, "default")]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def parse(self, key: str) -> Partition:
+        """The partition named `key`, by this pipeline's grain and time zone."""
+        return parse_partition(key, self.partition, self.timezone)
+
+    def first_partition(self) -> Partition:
+        from datetime import datetime
+
+        start = datetime(self.start.year, self.start.month, self.start.day, tzinfo=ZoneInfo(self.timezone))
+        return partition_at(start, self.partition, self.timezone)
+
+    def resources_of(self, step: str) -> Resources:
+        return self.resources.get(step) or self.resources.get("default") or Resources()
+
+    @property
+    def suite(self) -> str:
+        return self.validate_.suite or self.name
+
+
+def _unknown_columns(pipeline: Pipeline) -> list[str]:
+    """A message for each setting that names a column which the source does not declare."""
+    declared = pipeline.source.columns
+    mentions: list[tuple[str, tuple[str, ...]]] = [
+        ("key", pipeline.key),
+        ("event_time", (pipeline.event_time,) if pipeline.event_time else ()),
+        ("deduplicate.latest_by", pipeline.deduplicate.latest_by),
+        ("features.columns", pipeline.features.columns),
+        ("export.columns", pipeline.export.columns),
+    ]
+    if pipeline.label and not pipeline.label.source:
+        mentions.append(("label.column", (pipeline.label.column,)))
+    found = [
+        f"'{where}' names the unknown column '{column}'"
+        for where, columns in mentions
+        for column in columns
+        if column not in declared
+    ]
+    if pipeline.event_time in declared and declared[pipeline.event_time].type not in ("timestamp", "date"):
+        found.append(f"'event_time' must be a timestamp, got '{declared[pipeline.event_time].type}'")
+    if pipeline.label and pipeline.label.source and pipeline.label.source not in pipeline.label_sources:
+        found.append(f"'label.source' names the unknown label source '{pipeline.label.source}'")
+    return found
+
+
+_TEMPLATE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def variables_in(text: str) -> list[str]:
+    """Names of the `${VARIABLE}` places in a path or URL."""
+    return _TEMPLATE.findall(text)

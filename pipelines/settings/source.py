@@ -1,0 +1,93 @@
+"""Settings of what is read: files, tables and queries, their columns and their limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from pipelines.settings.base import Name, Settings
+
+ColumnType = Literal["id", "text", "category", "integer", "number", "boolean", "timestamp", "date"]
+
+
+class Column(Settings):
+    """One declared column. `id`, `text` and `category` stay text: leading zeros and long numbers survive."""
+
+    type: ColumnType
+    required: bool = Field(False, description="a null here refuses the row at ingest")
+    format: str | None = Field(
+        None, description="strptime format of a timestamp or date; ISO 8601 when unset. Values without zone are UTC"
+    )
+    null_tokens: tuple[str, ...] | None = Field(None, description="overrides the source's null tokens")
+    true_tokens: tuple[str, ...] = ("true", "1", "t", "yes")
+    false_tokens: tuple[str, ...] = ("false", "0", "f", "no")
+
+
+class Limits(Settings):
+    """What a source may cost; beyond it the partition is refused with E-IN-LIMIT."""
+
+    max_bytes: PositiveInt = Field(20_000_000_000, description="decompressed")
+    max_ratio: PositiveInt = Field(200, description="decompressed bytes per compressed byte, above 100 MB")
+    max_columns: PositiveInt = 2_000
+    max_cell_chars: PositiveInt = 100_000
+    max_records: PositiveInt = 2_000_000_000
+
+
+class _Source(Settings):
+    columns: dict[Name, Column] = Field(min_length=1)
+    null_tokens: tuple[str, ...] = ("",)
+    extra_columns: Literal["ignore", "refuse"] = "ignore"
+    limits: Limits = Limits()
+
+
+class FileSource(_Source):
+    """Files. With `{partition}` in `path` there is one file per partition; else the one file is sliced by
+    `time_column`, or, without one, is a snapshot that is read whole for each partition."""
+
+    format: Literal["csv", "jsonl", "parquet"]
+    path: str = Field(description="local path or s3:// URL; '{partition}' and '${VARIABLE}' are filled in")
+    missing: Literal["fail", "skip"] = Field("fail", description="what a partition without file or rows means")
+    time_column: Name | None = Field(None, description="slices one file into partitions")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    quote: Annotated[str, Field(min_length=1, max_length=1)] | None = '"'
+    encoding: Literal["utf-8", "latin-1", "cp1252", "utf-16"] = "utf-8"
+    header: bool = Field(True, description="false: fields are the declared columns in order")
+
+    @model_validator(mode="after")
+    def _one_way_to_slice(self) -> FileSource:
+        if self.time_column and "{partition}" in self.path:
+            raise ValueError("'time_column' slices one file; leave it out when 'path' holds '{partition}'")
+        if self.time_column and self.time_column not in self.columns:
+            raise ValueError(f"'time_column' must be a declared column, got '{self.time_column}'")
+        return self
+
+
+class SqlSource(_Source):
+    """One query through SQLAlchemy; `:partition_start` and `:partition_end` (UTC) are bound, never pasted in."""
+
+    format: Literal["sql"]
+    url: str = Field(description="SQLAlchemy URL; secrets only as '${VARIABLE}'")
+    query: str
+    missing: Literal["fail", "skip"] = "fail"
+
+
+Source = Annotated[FileSource | SqlSource, Field(discriminator="format")]
+
+
+class LabelSource(Settings):
+    """Labels that arrive apart from the rows, joined one to one on the pipeline's key."""
+
+    source: Source
+    column: Name
+
+
+class Dimension(Settings):
+    """A slowly changing table: each row of an entity holds from `valid_from` until its next row.
+
+    Read whole (a snapshot) at each ingest; joined as of the event's time.
+    """
+
+    source: FileSource
+    key: tuple[Name, ...] = Field(min_length=1)
+    valid_from: Name | None = Field(None, description="unset: one row per key, valid always")

@@ -1,0 +1,153 @@
+"""Settings of training, of the gate and of what becomes of missing values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from pipelines.settings.base import Name, Settings, Share
+
+Task = Literal["binary", "multiclass", "regression"]
+
+
+class Drop(Settings):
+    strategy: Literal["drop"]  # rows without a value are left out of training and refused in scoring
+
+
+class Constant(Settings):
+    strategy: Literal["constant"]
+    value: float | str
+    indicator: bool = False
+
+
+class Fitted(Settings):
+    """Mean, median or mode of the training rows."""
+
+    strategy: Literal["mean", "median", "mode"]
+    indicator: bool = False
+
+
+class ForwardFill(Settings):
+    """The entity's last known value before this row, taken from earlier events (a feature step, point in time)."""
+
+    strategy: Literal["forward_fill"]
+    entity: tuple[Name, ...] = Field(min_length=1)
+
+
+class Neighbours(Settings):
+    strategy: Literal["knn"]
+    neighbours: PositiveInt = 5
+    indicator: bool = False
+
+
+class Iterative(Settings):
+    strategy: Literal["iterative"]
+    max_iter: PositiveInt = 10
+    indicator: bool = False
+
+
+class Native(Settings):
+    """Left missing: XGBoost and histogram boosting learn a direction for it; other families refuse it."""
+
+    strategy: Literal["native"] = "native"
+    indicator: bool = False
+
+
+Missing = Annotated[
+    Drop | Constant | Fitted | ForwardFill | Neighbours | Iterative | Native, Field(discriminator="strategy")
+]
+
+
+class XGBoost(Settings):
+    family: Literal["xgboost"] = "xgboost"
+    rounds: PositiveInt = 200
+    early_stopping_rounds: PositiveInt | None = Field(20, description="judged on the last training partitions")
+    parameters: dict[str, float | int | str] = Field(
+        {}, description="XGBoost's own names, e.g. max_depth, learning_rate, subsample"
+    )
+
+
+class SklearnEstimator(Settings):
+    """A scikit-learn estimator from an allow-list in code (pipelines/models/)."""
+
+    family: Literal["sklearn"]
+    estimator: str = Field(description="e.g. 'LogisticRegression', 'RandomForestClassifier', 'Ridge'")
+    parameters: dict[str, Any] = {}
+
+
+Model = Annotated[XGBoost | SklearnEstimator, Field(discriminator="family")]
+
+
+class Tuning(Settings):
+    """Optuna over the given ranges, judged on the last training partitions; the holdout is never seen."""
+
+    trials: PositiveInt
+    ranges: dict[str, tuple[float, float]] = Field(min_length=1)
+    log_scale: tuple[str, ...] = ()
+
+
+class Training(Settings):
+    task: Task
+    model: Model = XGBoost()
+    tuning: Tuning | None = None
+    window_partitions: PositiveInt = Field(60, description="matured partitions used, holdout included")
+    holdout_partitions: PositiveInt = Field(7, description="the latest matured ones; never trained on")
+    exclude_partitions: tuple[str, ...] = Field((), description="poisoned days, left out of training and holdout")
+    group: tuple[Name, ...] = Field(
+        (), description="entities whose rows must not stand on both sides and are resampled together"
+    )
+    missing: dict[Name, Missing] = Field({}, description="per feature; 'default' for the rest")
+    weight: Name | None = None
+    seed: int = 20260101
+    min_rows: PositiveInt = 200
+    max_rows_in_memory: PositiveInt = 5_000_000
+    metric: str | None = Field(None, description="what the gate compares; default roc_auc | log_loss | rmse")
+
+
+class Gate(Settings):
+    """What a challenger must show. Named policies fill in values; a value given here wins over the policy."""
+
+    policy: Literal["default", "strict", "bootstrap"] = "default"
+    margin: float | None = Field(None, description="gain over the champion whose lower bound must be reached")
+    confidence: Share | None = Field(None, description="of the one-sided bootstrap bound")
+    resamples: PositiveInt | None = None
+    min_holdout_rows: PositiveInt | None = None
+    floor: float | None = Field(None, description="absolute value of the metric that must be reached")
+    slices: tuple[Name, ...] = Field((), description="columns whose values are judged apart")
+    slice_min_rows: PositiveInt = 100
+    slice_margin: float | None = Field(None, description="loss on a slice that is still accepted")
+    max_calibration_error: Share | None = None
+    max_seconds_per_1000_rows: float | None = None
+    max_megabytes: float | None = None
+
+
+class Retrain(Settings):
+    schedule: str | None = Field(None, description="cron in the pipeline's time zone; none: only when drift asks")
+    approve: Literal["auto", "always"] = "auto"
+    approve_timeout_hours: PositiveInt = 24
+
+
+class Label(Settings):
+    """Where labels come from and when they can be trusted."""
+
+    column: Name
+    delay_days: float = Field(0, ge=0, description="an event's label may be used this long after the event")
+    positive: str | None = Field(None, description="binary: the value that counts as 1, when labels are text")
+    source: Name | None = Field(None, description="name under 'label_sources'; unset: a column of the row")
+
+
+class LabelRules(Settings):
+    """Bounds that training labels must keep (a poisoned day is refused before it trains a model)."""
+
+    min_rate: Share | None = None
+    max_rate: Share | None = None
+    max_daily_shift: float | None = Field(
+        None, description="largest |z| of one partition's positive rate against the other partitions'"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LabelRules:
+        if self.min_rate is not None and self.max_rate is not None and self.min_rate > self.max_rate:
+            raise ValueError("'min_rate' must not be above 'max_rate'")
+        return self
