@@ -1,0 +1,59 @@
+# One command per job, the same for a person, the hooks and CI. Each target installs what it needs first.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HOME_DIR ?= home
+AIRFLOW_PORT ?= 8080
+MLFLOW_PORT ?= 5000
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# Bytecode is compiled at install: without it every Airflow process starts three times slower.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help install demo up test quick check format lock bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed ## the virtual environment, from the lock
+
+$(VENV)/.installed: requirements.txt requirements-dev.txt requirements-torch.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Nightshift needs Python 3.11 or newer, got " + sys.version.split()[0] + ". Run make with PYTHON=/path/to/python3.11.")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q uv==0.13.8
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -r requirements.txt -r requirements-dev.txt -c constraints.txt
+	$(BIN)/python -m pip install -q --retries 0 --timeout 10 --extra-index-url $(TORCH_INDEX) -r requirements-torch.txt -c constraints.txt
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --no-deps -e .
+	touch $@
+
+demo: install ## a simulated month of card payments with a bad week, through the real DAGs (no server)
+	$(BIN)/nightshift --home $(HOME_DIR) demo
+
+up: install ## Airflow and MLflow on loopback over the same home; Ctrl-C stops both
+	$(BIN)/nightshift --home $(HOME_DIR) up --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
+
+test: install ## the whole suite
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+quick: install ## the quick loop, under a minute
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+check: install ## format, lint, types, and every pipeline file
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/nightshift check
+
+format: install ## write the format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## what the daily chain costs (docs/benchmarks.md)
+	$(BIN)/python -m benchmarks.daily_chain
+
+lock: install ## resolve requirements*.txt anew into constraints.txt
+	$(BIN)/uv pip compile --python $(BIN)/python --no-header --no-annotate requirements.txt requirements-dev.txt -o constraints.txt
+
+clean: ## remove the virtual environment and caches; the home stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
