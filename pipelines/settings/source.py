@@ -16,6 +16,8 @@ class Column(Settings):
 
     type: ColumnType
     required: bool = Field(False, description="a null here refuses the row at ingest")
+    optional: bool = Field(False, description="may be null in every row of a partition; else that refuses it")
+    source_name: str | None = Field(None, description="its name in the source; the declared name when unset")
     format: str | None = Field(
         None, description="strptime format of a timestamp or date; ISO 8601 when unset. Values without zone are UTC"
     )
