@@ -49,13 +49,15 @@ def parse_partition(key: str, grain: Grain = "day", timezone: str = "UTC") -> Pa
     """
     try:
         local = datetime.strptime(key, KEY_FORMAT[grain]).replace(tzinfo=ZoneInfo(timezone))
+        if local.strftime(KEY_FORMAT[grain]) != key:
+            raise ValueError("strptime takes '2026-3-1'; a day must not have two names")
     except ValueError:
         example = datetime(2026, 3, 2).strftime(KEY_FORMAT[grain])
         raise ConfigError(
             "E-RUN-PARTITION", "partition", f"a {grain} must be written like '{example}', got {quote(key)}"
         ) from None
     found = partition_at(local, grain, timezone)
-    if found.key != local.strftime(KEY_FORMAT[grain]):
+    if found.key != key:
         raise ConfigError(
             "E-RUN-PARTITION", "partition", f"{quote(key)} is not the start of a {grain}; that one starts {found.key}"
         )

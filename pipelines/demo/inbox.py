@@ -47,7 +47,11 @@ def broken(rows: list[Record], earlier: list[Record], seed: int) -> bytes:
     chance = random.Random(seed)
     names = list(rows[0])
     corrections = [
-        {**row, "amount_eur": f"{float(row['amount_eur']) + 1:.2f}", "received_at": row["received_at"][:11] + "23:59:59"}
+        {
+            **row,
+            "amount_eur": f"{float(row['amount_eur']) + 1:.2f}",
+            "received_at": row["received_at"][:11] + "23:59:59",
+        }
         for row in rows[20:23]
     ]
     body = [_line(row, names) for row in [*rows, *earlier[:30], *rows[:12], *corrections]]
