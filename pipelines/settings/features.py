@@ -32,13 +32,17 @@ class WindowFeature(Settings):
     """`statistic` of `column` over the entity's events strictly before this one, per window.
 
     Column names: `<column>_<statistic>_<window>`, `count_<window>` and `seconds_since_last` without a column,
-    each behind `<prefix>_` when the group sets one.
+    each behind `<prefix>_` when the group sets one. `seconds_since_last` and `last` without a window have no suffix.
+    Empty windows: count, distinct and sum are 0, the others null; `std` (sample) is null below two values.
     """
 
     kind: Literal["window"] = "window"
     column: Name | None = None
     statistics: tuple[Statistic, ...] = Field(min_length=1)
     windows: tuple[Window, ...] = Field((), description="none: over the whole look-back (seconds_since_last, last)")
+    decimals: int = Field(
+        6, ge=0, le=15, description="sum, mean and std count in units of 10^-decimals: exact in any order of rows"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> WindowFeature:
@@ -68,7 +72,10 @@ class RatioFeature(Settings):
 
 
 class JoinFeature(Settings):
-    """Columns of a slowly changing table as they held at the event's time (many to one, checked)."""
+    """Columns of a slowly changing table as they held at the event's time (many to one, checked).
+
+    Column names: `<column>`, behind `<prefix>_` when the group sets one.
+    """
 
     kind: Literal["join"]
     dimension: Name
@@ -78,13 +85,15 @@ class JoinFeature(Settings):
 class FunctionFeature(Settings):
     """A reviewed function `(table: ibis.Table) -> ibis.Table` from `config/features/<module>.py`.
 
-    It may add exactly the columns named here, and neither add, drop nor reorder rows.
+    It may add exactly the columns named here, and neither add nor drop rows. It is given the rows of one partition
+    with their features so far and without the label; that it looks at no later row is its author's duty.
     """
 
     kind: Literal["function"]
     module: Name
     function: Name
     columns: tuple[Name, ...] = Field(min_length=1)
+    categories: tuple[Name, ...] = Field((), description="those of 'columns' that hold text; the rest are numbers")
 
 
 Feature = Annotated[
