@@ -19,7 +19,13 @@ class Column(Settings):
     optional: bool = Field(False, description="may be null in every row of a partition; else that refuses it")
     source_name: str | None = Field(None, description="its name in the source; the declared name when unset")
     format: str | None = Field(
-        None, description="strptime format of a timestamp or date; ISO 8601 when unset. Values without zone are UTC"
+        None,
+        description="strptime format of a timestamp or date; ISO 8601 when unset. Values without zone are UTC",
+    )
+    timezone: str | None = Field(
+        None,
+        description="IANA zone of timestamps without one, UTC if unset; a local time that does not exist, or exists twice "
+        "when clocks change, refuses the row",
     )
     null_tokens: tuple[str, ...] | None = Field(None, description="overrides the source's null tokens")
     true_tokens: tuple[str, ...] = ("true", "1", "t", "yes")
