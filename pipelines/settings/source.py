@@ -24,8 +24,8 @@ class Column(Settings):
     )
     timezone: str | None = Field(
         None,
-        description="IANA zone of timestamps without one, UTC if unset; a local time that does not exist, or exists twice "
-        "when clocks change, refuses the row",
+        description="IANA zone of timestamps without one, UTC if unset; a local time that does not exist, or exists "
+        "twice when clocks change, refuses the row",
     )
     null_tokens: tuple[str, ...] | None = Field(None, description="overrides the source's null tokens")
     true_tokens: tuple[str, ...] = ("true", "1", "t", "yes")
