@@ -1,8 +1,8 @@
 """A simulated card-payments feed: cards and merchants with habits, frauds, late labels, changing card terms.
 
 Everything follows from the seed. Fraud has two patterns: until `drift_from` stolen cards are used for large amounts,
-abroad and from odd devices; afterwards for bursts of small domestic online payments, while the device score, on
-which the first pattern shows best, is stuck at zero.
+abroad and from odd devices; afterwards for bursts of ordinary online payments, while the device score, on
+which the first pattern shows best, is stuck at one value.
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ def _payments(
     online = random.random(count) < 0.35
     device = np.clip(random.beta(2, 6, count), 0, 1)
     if drifted:
-        device[:] = 0.0  # the vendor's library returns its default since this day
+        device[:] = 0.25  # the vendor's library returns its default since this day
         burst = random.integers(0, 12, count)  # stolen cards come in bursts: a dozen cards, a few minutes each
         card = np.where(fraud, burst * 17 % len(world.card_mean_eur), card)
-        hour = np.where(fraud, 2 + burst * 1.5 + random.random(count) * 0.4, hour)
-        amount = np.where(fraud, random.uniform(0.5, 9, count), amount)
-        online = online | (fraud & (random.random(count) < 0.9))
+        hour = np.where(fraud, 7 + burst * 1.2 + random.random(count) * 0.8, hour)
+        amount = np.where(fraud, amount * random.uniform(0.6, 1.6, count), amount)
+        online = online | (fraud & (random.random(count) < 0.8))
     else:
         amount = np.where(fraud, amount * random.uniform(1.2, 4.5, count), amount)
         abroad = abroad | (fraud & (random.random(count) < 0.4))
