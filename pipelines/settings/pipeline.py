@@ -101,7 +101,23 @@ class Resources(Settings):
     threads: PositiveInt = 2
 
 
-STEPS = ["ingest", "validate", "deduplicate", "build_features", "score", "audit", "release", "monitor", "snapshot", "tune", "train", "evaluate", "gate", "approve", "promote"]
+STEPS = [
+    "ingest",
+    "validate",
+    "deduplicate",
+    "build_features",
+    "score",
+    "audit",
+    "release",
+    "monitor",
+    "snapshot",
+    "tune",
+    "train",
+    "evaluate",
+    "gate",
+    "approve",
+    "promote",
+]
 
 
 class Pipeline(Settings):
