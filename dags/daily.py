@@ -1,0 +1,65 @@
+"""Airflow DAGs `<name>__daily`: one run per partition, from file to released scores and the drift decision."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+from nightshift_dags import daily_timetable, first_tick_from, last_tick_until, pipelines_of
+from nightshift_tasks import HISTORY_TIMEOUT_MINUTES, AwaitHistory, RequestRetrain, StepOperator, task_arguments
+
+from pipelines.settings import Pipeline
+
+
+def daily(pipeline: Pipeline) -> DAG:
+    with DAG(
+        f"{pipeline.name}__daily",
+        description=pipeline.description or f"One partition of {pipeline.name}, from source to release",
+        schedule=daily_timetable(pipeline),
+        start_date=first_tick_from(pipeline),
+        end_date=last_tick_until(pipeline),
+        catchup=pipeline.catchup and pipeline.schedule is not None,
+        max_active_runs=4,
+        tags=["nightshift", "daily", pipeline.name],
+        default_args={"owner": pipeline.owner},
+    ) as dag:
+        ingest, validate, deduplicate, build_features = (
+            StepOperator(task_id=step, pipeline=pipeline.name, **task_arguments(pipeline, step))
+            for step in ("ingest", "validate", "deduplicate", "build_features")
+        )
+        limit = pipeline.resources_of("await_history").time_limit_minutes or HISTORY_TIMEOUT_MINUTES
+        await_history = AwaitHistory(
+            task_id="await_history", pipeline=pipeline.name, timeout=timedelta(minutes=limit).total_seconds(), retries=2
+        )
+        ingest >> validate >> await_history >> deduplicate >> build_features
+        if pipeline.training:
+            _score_and_monitor(pipeline, build_features)
+    return dag
+
+
+def _score_and_monitor(pipeline: Pipeline, build_features: StepOperator) -> None:
+    score = StepOperator.partial(
+        task_id="score",
+        pipeline=pipeline.name,
+        step="score",
+        map_index_template="shard {{ task.shard }}",
+        **task_arguments(pipeline, "score"),
+    ).expand(shard=list(range(pipeline.score.shards)))
+    audit, release = (
+        StepOperator(task_id=step, pipeline=pipeline.name, **task_arguments(pipeline, step))
+        for step in ("audit", "release")
+    )
+    # Without a champion there are no scores, but drift is watched all the same; without a partition there is nothing.
+    monitor = StepOperator(
+        task_id="monitor",
+        pipeline=pipeline.name,
+        trigger_rule="none_failed_min_one_success",
+        **task_arguments(pipeline, "monitor"),
+    )
+    request_retrain = RequestRetrain(task_id="request_retrain", pipeline=pipeline.name)
+    build_features >> score >> audit >> release >> monitor >> request_retrain
+    build_features >> monitor
+
+
+for _pipeline in pipelines_of("daily"):
+    daily(_pipeline)

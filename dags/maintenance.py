@@ -1,0 +1,45 @@
+"""Airflow DAG `nightshift__maintenance`: repairs projections and clears what dead runs left behind."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from airflow.sdk import DAG, Param, task
+
+with DAG(
+    "nightshift__maintenance",
+    description="Registry alias, dead attempts, staging (a dry run unless told otherwise)",
+    schedule="30 4 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    # Backfills of plain cron DAGs have killed schedulers on SQLite, and would mean nothing here.
+    allowed_run_types=["scheduled", "manual"],
+    tags=["nightshift", "maintenance"],
+    default_args={"owner": "nightshift", "retries": 1},
+    params={
+        "dry_run": Param(True, type="boolean", description="only report what would be removed"),
+        "dead_after_hours": Param(24, type="integer", minimum=1, description="older running attempts are dead"),
+        "staging_days": Param(14, type="integer", minimum=1, description="older unpublished work is removed"),
+    },
+) as maintenance:
+
+    @task
+    def reconcile_aliases() -> dict[str, str]:
+        from pipelines.maintenance import reconcile_aliases
+
+        return reconcile_aliases()
+
+    @task
+    def reap_attempts(params: dict) -> dict[str, int]:
+        from pipelines.maintenance import reap_attempts
+
+        return reap_attempts(params["dead_after_hours"])
+
+    @task
+    def sweep_staging(params: dict) -> dict[str, int]:
+        from pipelines.maintenance import sweep_staging
+
+        return sweep_staging(params["staging_days"], dry_run=params["dry_run"])
+
+    reconcile_aliases(), reap_attempts(), sweep_staging()

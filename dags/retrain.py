@@ -1,0 +1,94 @@
+"""Airflow DAGs `<name>__retrain`: a challenger is trained, judged and, when it may, promoted.
+
+A run starts on the retrain asset's event, which comes from the daily run's drift decision or, where the pipeline has
+a retrain cron, from the one-task DAG `<name>__retrain_nightly`. Airflow 3.3 starts a DAG either on partitioned asset
+events or on a cron, not on both, and events of partitioned runs reach partitioned consumers only.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param, PartitionedAssetTimetable
+from nightshift_dags import first_tick_from, pipelines_of
+from nightshift_tasks import (
+    ApprovePromotion,
+    Promote,
+    RequestNightlyRetrain,
+    RetrainStep,
+    retrain_asset,
+    task_arguments,
+)
+
+from pipelines.settings import Pipeline
+
+
+def retrain(pipeline: Pipeline) -> DAG:
+    with DAG(
+        f"{pipeline.name}__retrain",
+        description=f"Trains, judges and perhaps promotes a challenger of {pipeline.name}",
+        schedule=PartitionedAssetTimetable(assets=retrain_asset(pipeline.name)),
+        catchup=False,
+        max_active_runs=1,
+        tags=["nightshift", "retrain", pipeline.name],
+        default_args={"owner": pipeline.owner},
+        params={
+            "as_of_partition": Param(
+                None,
+                type=["null", "string"],
+                description="the last partition to learn from; empty: the newest accepted",
+            )
+        },
+    ) as dag:
+        _steps(pipeline)
+    return dag
+
+
+def _steps(pipeline: Pipeline) -> None:
+    def step(name: str, operator: type[RetrainStep] = RetrainStep, **arguments: str) -> RetrainStep:
+        return operator(task_id=name, pipeline=pipeline.name, arguments=arguments, **task_arguments(pipeline, name))
+
+    gate = step("gate", snapshot_id="snapshot", version="train")
+    promote = step("promote", Promote, version="train")
+    (
+        step("snapshot")
+        >> step("tune", snapshot_id="snapshot")
+        >> step("train", snapshot_id="snapshot")
+        >> step("evaluate", snapshot_id="snapshot", version="train")
+        >> gate
+        >> promote
+    )
+    if pipeline.retrain.approve == "always":
+        approve = ApprovePromotion(
+            task_id="approve",
+            subject=f"Promote the challenger of {pipeline.name}?",
+            body="{{ ti.xcom_pull(task_ids='gate') }}",
+            defaults="Reject",
+            response_timeout=timedelta(hours=pipeline.retrain.approve_timeout_hours),
+        )
+        gate >> approve >> promote
+
+
+def nightly(pipeline: Pipeline) -> DAG:
+    with DAG(
+        f"{pipeline.name}__retrain_nightly",
+        description=f"Starts {pipeline.name}__retrain on its cron, for the newest accepted partition",
+        schedule=CronTriggerTimetable(pipeline.retrain.schedule, timezone=pipeline.timezone),
+        start_date=first_tick_from(pipeline),
+        catchup=False,
+        max_active_runs=1,
+        # Backfills of plain cron DAGs have killed schedulers on SQLite, and would mean nothing here.
+        allowed_run_types=["scheduled", "manual"],
+        tags=["nightshift", "retrain", pipeline.name],
+        default_args={"owner": pipeline.owner},
+    ) as dag:
+        RequestNightlyRetrain(task_id="request_retrain", pipeline=pipeline.name)
+    return dag
+
+
+for _pipeline in pipelines_of("retrain"):
+    if _pipeline.training:
+        retrain(_pipeline)
+for _pipeline in pipelines_of("retrain_nightly"):
+    if _pipeline.training and _pipeline.retrain.schedule:
+        nightly(_pipeline)

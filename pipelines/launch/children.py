@@ -1,0 +1,92 @@
+"""Child processes of `make up`: each in its own process group, restarted with growing pauses, stopped together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_LONGEST_PAUSE_SECONDS = 60.0
+_STEADY_SECONDS = 120.0  # a child that lived this long starts again from the shortest pause
+_PATIENCE_SECONDS = 15.0  # a scheduler has been seen to need 13 s after SIGTERM
+
+
+@dataclass
+class Child:
+    """One supervised process. Its output goes to `log`; its group takes everything that it starts."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    pause: float = 1.0
+    next_start: float = 0.0
+    restarts: int = field(default=0)
+
+    def start(self) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=dict(self.environment),
+                start_new_session=True,
+            )
+        self.started = time.monotonic()
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def tend(self) -> str | None:
+        """Restarts the process when it died and its pause is over; says so in words, else None."""
+        if self.is_running or self.process is None:
+            return None
+        now = time.monotonic()
+        if self.next_start == 0.0:
+            self._kill_group()  # a dead scheduler leaves idle workers behind
+            self.pause = 1.0 if now - self.started > _STEADY_SECONDS else min(self.pause * 2, _LONGEST_PAUSE_SECONDS)
+            self.next_start = now + self.pause
+            return (
+                f"{self.name} ended with {self.process.returncode}; starting again in {self.pause:.0f} s ({self.log})"
+            )
+        if now < self.next_start:
+            return None
+        self.next_start = 0.0
+        self.restarts += 1
+        self.start()
+        return f"{self.name} started again"
+
+    def ask_to_stop(self) -> None:
+        if self.is_running and self.process:
+            with suppress(ProcessLookupError):
+                self.process.terminate()
+
+    def _kill_group(self) -> None:
+        if self.process:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def stop_all(children: Sequence[Child]) -> None:
+    """Asks all to stop, waits for a while, then kills what is left of their groups. Nothing stays behind."""
+    for child in children:
+        child.ask_to_stop()
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    for child in children:
+        if child.process:
+            with suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+    for child in children:
+        child._kill_group()
+        if child.process:
+            child.process.wait()

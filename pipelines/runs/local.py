@@ -1,0 +1,159 @@
+"""Runs the real DAGs without a server: one child process runs all days of a `nightshift run`, one after another."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+from pipelines.errors import StorageError
+from pipelines.home import REPOSITORY, Home
+from pipelines.runs.airflow_home import airflow_environment
+from pipelines.runs.lock import only_orchestrator
+
+Event = dict[str, Any]
+OnEvent = Callable[[Event], None]
+
+
+class LocalAirflow:
+    """The child process. Each request is one DAG run; its events arrive while it runs."""
+
+    def __init__(self, home: Home, child: subprocess.Popen[str], events: IO[str]) -> None:
+        self._home, self._child, self._events = home, child, events
+
+    def run(self, dag_id: str, partition: str, conf: dict[str, Any], on_event: OnEvent | None = None) -> Event:
+        """Runs `dag_id` for `partition` and returns its last event (`event: run`).
+
+        Events: `{"event": "ready"}`, `{"event": "task", "dag_id", "partition", "task_id", "state", "seconds",
+        "error", "summary"}` with state started, success, skipped, failed or awaiting_input, and
+        `{"event": "run", "dag_id", "partition", "run_id", "state", "seconds", "error", "summaries"}`.
+
+        Raises:
+            StorageError: E-RUN-CHILD when the child died.
+        """
+        requests = self._child.stdin
+        if requests is None:
+            raise self._died()
+        try:
+            requests.write(json.dumps({"dag_id": dag_id, "partition": partition, "conf": conf}) + "\n")
+            requests.flush()
+        except OSError:
+            raise self._died() from None
+        for line in self._events:
+            event: Event = json.loads(line)
+            if on_event:
+                on_event(event)
+            if event["event"] == "run":
+                return event
+        raise self._died()
+
+    def _died(self) -> StorageError:
+        code = self._child.wait()
+        return StorageError(
+            "E-RUN-CHILD",
+            str(self._home.root),
+            f"the process that runs the DAGs ended with {code} (a negative number is the signal that killed it)",
+            f"See {self._home.airflow / 'logs' / 'in_process.log'}; run the same command again, done steps are kept.",
+        )
+
+
+@contextmanager
+def local_airflow(home: Home) -> Iterator[LocalAirflow]:
+    """A child process with Airflow loaded, for as many runs as are wanted; it ends with this process.
+
+    Raises:
+        ConfigError: E-RUN-BUSY when another run or `make up` uses this home.
+    """
+    with only_orchestrator(home, f"'nightshift run' (process {os.getpid()})"):
+        logs = home.airflow / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        reading, writing = os.pipe()
+        with open(logs / "in_process.log", "ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, str(REPOSITORY / "plugins" / "local_run.py"), str(writing)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=[writing],
+                env=airflow_environment(home) | {"NIGHTSHIFT_IN_PROCESS": "1"},
+                start_new_session=True,  # Ctrl-C reaches this process, which then ends the child
+                text=True,
+            )
+        os.close(writing)
+        try:
+            with open(reading) as events:
+                yield LocalAirflow(home, child, events)
+        finally:
+            _end(child)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """The child leaves when its requests end; one that does not is killed."""
+    if child.stdin:
+        with suppress(OSError):
+            child.stdin.close()
+    try:
+        child.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def run_days(
+    home: Home,
+    name: str,
+    partitions: Sequence[str],
+    retrain_every: int | None = None,
+    on_event: OnEvent | None = None,
+    keep_going: bool = False,
+) -> list[Event]:
+    """Runs `<name>__daily` for each partition in order, and `<name>__retrain` where drift or `retrain_every` asks.
+
+    Args:
+        home: Where everything lies.
+        name: The pipeline.
+        partitions: Keys in the order in which they are to run.
+        retrain_every: Also retrain after every this many partitions.
+        on_event: Called with each event (see LocalAirflow.run).
+        keep_going: Go on with the next partition after a failed one.
+
+    Returns:
+        The last event of each DAG run, in order. A failed run is in it with `state: failed` and its error.
+    """
+    done: list[Event] = []
+    with local_airflow(home) as airflow:
+        for count, partition in enumerate(partitions, start=1):
+            day = airflow.run(f"{name}__daily", partition, {"partition_key": partition}, on_event)
+            done.append(day)
+            if day["state"] != "success" and not keep_going:
+                break
+            trigger = _trigger(day, count, retrain_every)
+            if trigger:
+                done.append(_retrain(airflow, name, partition, trigger, on_event))
+                if done[-1]["state"] == "failed" and not keep_going:
+                    break
+    return done
+
+
+def run_retrain(home: Home, name: str, as_of: str, on_event: OnEvent | None = None, trigger: str = "manual") -> Event:
+    """Runs `<name>__retrain` with everything up to the end of partition `as_of`; returns its last event."""
+    with local_airflow(home) as airflow:
+        return _retrain(airflow, name, as_of, trigger, on_event)
+
+
+def _retrain(airflow: LocalAirflow, name: str, partition: str, trigger: str, on_event: OnEvent | None) -> Event:
+    return airflow.run(f"{name}__retrain", partition, {"as_of_partition": partition, "trigger": trigger}, on_event)
+
+
+def _trigger(day: Event, count: int, retrain_every: int | None) -> str | None:
+    """In words, why a retrain follows this daily run; None when none does."""
+    asked = day["summaries"].get("request_retrain")
+    if day["state"] == "success" and asked:
+        return "; ".join([f"drift on {day['partition']}", *asked.get("reasons", [])])
+    if day["state"] == "success" and retrain_every and count % retrain_every == 0:
+        return f"schedule: every {retrain_every} partitions"
+    return None

@@ -1,0 +1,369 @@
+"""What Nightshift's DAG files build with: the operator that runs one step, the wait for history, the approval.
+
+Nothing of the data world is imported here; a step's modules are imported when its task runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Asset, BaseOperator, BaseOperatorLink, BaseSensorOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from pipelines.errors import ConfigError, NightshiftError
+from pipelines.runs.steps import call_step, latest_clean
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol  # noqa: F401
+
+    from pipelines.settings import Pipeline
+
+IN_PROCESS = "NIGHTSHIFT_IN_PROCESS"  # set by `nightshift run`: nobody else works, so waiting would be for ever
+HISTORY_POKE_SECONDS = 5
+HISTORY_TIMEOUT_MINUTES = 60
+
+
+def retrain_asset(pipeline: str) -> Asset:
+    """The asset whose event starts `<pipeline>__retrain`; the event's partition key is the as_of partition."""
+    return Asset(name=f"{pipeline}_retrain", uri=f"nightshift://{pipeline}/retrain")
+
+
+def task_arguments(pipeline: Pipeline, step: str) -> dict[str, Any]:
+    """Queue, pool, executor, time limit and retries of a step, from the pipeline's `resources`."""
+    resources = pipeline.resources_of(step)
+    limit = resources.time_limit_minutes
+    return {
+        "queue": resources.queue,
+        "pool": resources.pool,
+        "executor": resources.executor if _is_configured(resources.executor, pipeline.name, step) else None,
+        "execution_timeout": timedelta(minutes=limit) if limit else None,
+        "retries": resources.retries,
+        "retry_delay": timedelta(seconds=resources.retry_delay_seconds),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=10),
+    }
+
+
+def _is_configured(executor: str | None, pipeline: str, step: str) -> bool:
+    """Whether tasks may name `executor`; Airflow would refuse the whole file for an unknown one."""
+    if executor is None or os.environ.get(IN_PROCESS):
+        return False
+    from airflow.configuration import conf
+
+    known = [entry.split(":")[0].strip() for entry in str(conf.get("core", "executor")).split(",")]
+    if executor not in known and executor not in [entry.rsplit(".", 1)[-1] for entry in known]:
+        raise ConfigError(
+            "E-CONFIG-EXECUTOR",
+            pipeline,
+            f"resources.{step}.executor must be one of {known}, got '{executor}'",
+            "Add it to AIRFLOW__CORE__EXECUTOR or change the pipeline's 'resources'.",
+        )
+    return True
+
+
+def partition_of(context: Context) -> str:
+    """The partition that this run is for: the run's partition key, else its conf, else its params.
+
+    Raises:
+        AirflowFailException: E-RUN-PARTITION; Airflow starts partitioned DAGs without a key when Trigger is pressed.
+    """
+    run = context["dag_run"]
+    key = run.partition_key or (run.conf or {}).get("partition_key") or context["params"].get("partition_key")
+    if not key:
+        raise AirflowFailException(
+            f"E-RUN-PARTITION {run.dag_id}: this run has no partition key, so there is nothing to work on. "
+            "Trigger it again with a partition key such as '2026-03-02' (under 'Advanced Options'), or use a backfill."
+        )
+    return str(key)
+
+
+class _ReportLink(BaseOperatorLink):
+    """A link to a file below the reports folder, offered where the step wrote one."""
+
+    def __init__(self, name: str, path: str) -> None:
+        self._name, self._path = name, path
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002
+        partition = getattr(operator, "partition", None)
+        pipeline = getattr(operator, "pipeline", "")
+        return f"/nightshift/reports/{self._path.format(pipeline=pipeline, partition=partition)}" if partition else ""
+
+
+class _MlflowLink(BaseOperatorLink):
+    """The MLflow server, when this installation runs one (NIGHTSHIFT_MLFLOW_URL)."""
+
+    @property
+    def name(self) -> str:
+        return "MLflow"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002
+        return os.environ.get("NIGHTSHIFT_MLFLOW_URL", "")
+
+
+LINKS: dict[str, tuple[BaseOperatorLink, ...]] = {
+    "validate": (_ReportLink("Data Docs", "{pipeline}/data_docs/index.html"),),
+    "monitor": (_ReportLink("Drift report", "{pipeline}/drift/{partition}.html"),),
+    "release": (_ReportLink("Morning page", "index.html"),),
+    **{step: (_MlflowLink(),) for step in ("tune", "train", "evaluate", "gate", "promote")},
+}
+
+
+class StepOperator(BaseOperator):
+    """Runs one step of one pipeline for the run's partition; its summary is the task's XCom.
+
+    Bad data and bad configuration fail at once, trouble with storage is retried. A step that reports the state
+    'skipped' ends skipped, and so do the tasks that need it.
+
+    Args:
+        pipeline: The pipeline's name.
+        step: The step's name; by default the task id.
+        shard: Which part of the partition (`score` is mapped over shards).
+        arguments: The step's further arguments, each from the summary of an earlier task: `{"version": "train"}`
+            passes `version` out of the summary of `train`.
+    """
+
+    ui_color = "#e8eef7"
+
+    def __init__(
+        self,
+        *,
+        pipeline: str,
+        step: str | None = None,
+        shard: int | None = None,
+        arguments: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pipeline, self.step, self.shard = pipeline, step or self.task_id, shard
+        self.arguments = arguments or {}
+        self.operator_extra_links = LINKS.get(self.step, ())
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        self.partition = self.choose_partition(context)
+        arguments = self.given(context) | ({"shard": self.shard} if self.shard is not None else {})
+        return self.call(context, arguments, self.notes(context))
+
+    def choose_partition(self, context: Context) -> str:
+        return partition_of(context)
+
+    def given(self, context: Context) -> dict[str, Any]:
+        return {name: pulled(context, task)[name] for name, task in self.arguments.items()}
+
+    def notes(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """What joins the recorded summary beside the step's own words."""
+        return {}
+
+    def call(self, context: Context, arguments: dict[str, Any], notes: dict[str, Any]) -> dict[str, Any]:
+        try:
+            summary = call_step(
+                self.pipeline, self.partition, context["run_id"], self.step, arguments=arguments, notes=notes
+            )
+        except NightshiftError as error:
+            raise _as_airflow(error) from None
+        summary = json.loads(json.dumps(summary, default=str))
+        if summary.get("state") == "skipped":
+            context["ti"].xcom_push(key="return_value", value=summary)
+            raise AirflowSkipException(str(summary.get("reason", f"nothing to do in '{self.step}'")))
+        return dict(summary)
+
+
+def _as_airflow(error: NightshiftError) -> Exception:
+    """The error that makes Airflow retry (storage, network) or fail for good (data, configuration, models)."""
+    return error if error.retryable else AirflowFailException(str(error))
+
+
+def pulled(context: Context, task: str) -> dict[str, Any]:
+    """The summary that `task` of this run returned.
+
+    Raises:
+        AirflowFailException: E-RUN-SUMMARY when there is none (the task was cleared or never ran).
+    """
+    summary = context["ti"].xcom_pull(task_ids=task)
+    if not isinstance(summary, dict):
+        raise AirflowFailException(
+            f"E-RUN-SUMMARY {context['dag_run'].dag_id}: task '{task}' left no summary. "
+            "Clear it together with this task."
+        )
+    return summary
+
+
+class AwaitHistory(BaseSensorOperator):
+    """Waits until every earlier partition that this one looks back to has been accepted, refused or found absent.
+
+    So the result does not depend on the order in which a backfill runs its days.
+    """
+
+    ui_color = "#f4efe1"
+
+    def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
+        super().__init__(mode="reschedule", poke_interval=HISTORY_POKE_SECONDS, **kwargs)
+        self.pipeline = pipeline
+
+    def poke(self, context: Context) -> bool:
+        from pipelines.history import require_history, unsettled_history
+        from pipelines.runs.step import open_context
+
+        try:
+            run = open_context(self.pipeline, partition_of(context), context["run_id"])
+            missing = unsettled_history(run)
+            if missing and (os.environ.get(IN_PROCESS) or self._is_last_look(context)):
+                require_history(run)
+        except NightshiftError as error:
+            raise _as_airflow(error) from None
+        if missing:
+            self.log.info("waiting for earlier partitions: %s", ", ".join(missing))
+        return not missing
+
+    def _is_last_look(self, context: Context) -> bool:
+        """Whether the time is up after this look: then the step's own error says which partitions are missing."""
+        from airflow.sdk import timezone
+
+        first = context["ti"].get_first_reschedule_date(context)
+        if first is None:
+            return False
+        return bool((timezone.utcnow() - first).total_seconds() + 2 * HISTORY_POKE_SECONDS > self.timeout)
+
+
+class RequestRetrain(BaseOperator):
+    """Emits the retrain asset's event when `monitor` decided so; skipped otherwise.
+
+    A backfill never asks for a retrain: it must not move the champion of today.
+    """
+
+    ui_color = "#f7e8e8"
+
+    def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
+        super().__init__(outlets=[retrain_asset(pipeline)], **kwargs)
+        self.pipeline = pipeline
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        summary = pulled(context, "monitor")
+        if not wants_retrain(summary):
+            raise AirflowSkipException(f"the decision is {summary.get('decision', 'unknown')}: no retrain")
+        if str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type)) == "backfill":
+            raise AirflowSkipException("a backfill does not retrain: past days keep their champions")
+        extra = {
+            "partition": partition_of(context),
+            "decision": str(summary.get("decision")),
+            "reasons": [str(reason) for reason in summary.get("reasons", [])],
+            "trigger": "drift",
+        }
+        context["outlet_events"][retrain_asset(self.pipeline)].extra = extra
+        return extra
+
+
+def wants_retrain(summary: dict[str, Any]) -> bool:
+    """Whether `monitor` asks for a retrain now (its decision may be RETRAIN while a cooldown holds it back)."""
+    return bool(summary.get("trigger", summary.get("decision") == "RETRAIN"))
+
+
+class RequestNightlyRetrain(BaseOperator):
+    """Emits the retrain asset's event for the newest accepted partition, on the pipeline's retrain cron."""
+
+    def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
+        super().__init__(outlets=[retrain_asset(pipeline)], **kwargs)
+        self.pipeline = pipeline
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        try:
+            partition = latest_clean(self.pipeline)
+        except NightshiftError as error:
+            raise AirflowSkipException(str(error)) from None
+        event = context["outlet_events"][retrain_asset(self.pipeline)]
+        event.extra = {"partition": partition, "trigger": "schedule"}
+        event.add_partitions(partition)
+        return {"partition": partition}
+
+
+class RetrainStep(StepOperator):
+    """A step of the retrain run: the partition is its `as_of`, and every summary says what triggered the run."""
+
+    def choose_partition(self, context: Context) -> str:
+        if self.task_id != "snapshot":
+            return str(pulled(context, "snapshot")["as_of_partition"])
+        run = context["dag_run"]
+        chosen = (
+            run.partition_key
+            or (run.conf or {}).get("as_of_partition")
+            or context["params"].get("as_of_partition")
+            or _event_extra(context).get("partition")
+        )
+        try:
+            return str(chosen or latest_clean(self.pipeline))
+        except NightshiftError as error:
+            raise _as_airflow(error) from None
+
+    def notes(self, context: Context) -> dict[str, Any]:
+        if self.task_id != "snapshot":
+            return {"trigger": pulled(context, "snapshot")["trigger"]}
+        return {"as_of_partition": self.partition, "trigger": trigger_of(context)}
+
+
+class Promote(RetrainStep):
+    """Promotes only on the gate's PROMOTE; HOLD and REJECT end skipped, with the run a success."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        require_promote(context)
+        return super().execute(context)
+
+
+class ApprovePromotion(ApprovalOperator):
+    """Asks a person before a promotion; nobody answering in time keeps the champion."""
+
+    def execute(self, context: Context) -> Any:
+        require_promote(context)
+        return super().execute(context)
+
+
+def require_promote(context: Context) -> None:
+    """Skips the task unless the gate decided PROMOTE."""
+    decision = pulled(context, "gate")
+    if decision.get("outcome") != "PROMOTE":
+        raise AirflowSkipException(f"the gate decided {decision.get('outcome')}: the champion stays")
+
+
+def trigger_of(context: Context) -> str:
+    """In words, what started this retrain: the asset event's text, the conf's, or who pressed the button."""
+    run = context["dag_run"]
+    if (run.conf or {}).get("trigger"):
+        return str(run.conf["trigger"])
+    extra = _event_extra(context)
+    if extra:
+        reasons = "; ".join(extra.get("reasons", []))
+        words = f"{extra.get('trigger', 'asset event')} on {extra.get('partition')}"
+        return f"{words}: {reasons}" if reasons else words
+    return f"manual by {getattr(run, 'triggering_user_name', None) or 'unknown'}"
+
+
+def _event_extra(context: Context) -> dict[str, Any]:
+    """`extra` of the newest asset event that triggered this run, or nothing."""
+    found: Sequence[Any] = [event for events in dict(context["triggering_asset_events"]).values() for event in events]
+    return dict(found[-1].extra or {}) if found else {}
+
+
+class Rollback(BaseOperator):
+    """Puts an earlier champion back; who asked and why is stored with the change."""
+
+    def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pipeline = pipeline
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        params, run = context["params"], context["dag_run"]
+        actor = getattr(run, "triggering_user_name", None) or "airflow"
+        arguments = {"version": params.get("version"), "actor": actor, "reason": params["reason"]}
+        try:
+            partition = latest_clean(self.pipeline)
+            return call_step(self.pipeline, partition, context["run_id"], "rollback", arguments=arguments)
+        except NightshiftError as error:
+            raise _as_airflow(error) from None
