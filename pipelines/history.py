@@ -1,0 +1,98 @@
+"""Which earlier partitions a partition depends on, whether they are settled, and what became stale when one changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pipelines.errors import DataError, names
+from pipelines.features.names import looks_back
+from pipelines.ledger import Ledger
+from pipelines.partitions import Partition, partition_at, partitions_between
+from pipelines.settings.features import window_seconds
+from pipelines.settings.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from pipelines.context import Context
+
+_DERIVED = ("clean", "duplicates", "features")
+_SETTLED = ("clean", "refused", "absent")
+
+
+def feature_partitions(pipeline: Pipeline, partition: Partition) -> list[str]:
+    """Keys of the partitions whose clean rows feed this partition's features, oldest first, itself last."""
+    return _keys(pipeline, _feature_start(pipeline, partition), partition)
+
+
+def history_partitions(pipeline: Pipeline, partition: Partition) -> list[str]:
+    """Keys of the earlier partitions that this one depends on, oldest first: for duplicates and for features.
+
+    Nothing lies before the pipeline's first partition.
+    """
+    by_key = partition.shift(-pipeline.deduplicate.lookback_partitions)
+    first = min(by_key, _feature_start(pipeline, partition), key=lambda item: item.start)
+    return _keys(pipeline, first, partition)[:-1]
+
+
+def unsettled_history(context: Context) -> list[str]:
+    """Keys of the earlier partitions within the look-back that were neither accepted, refused nor found absent."""
+    wanted = history_partitions(context.pipeline, context.partition)
+    settled = {row["partition"] for row in context.ledger.accounting(context.name) if row["state"] in _SETTLED}
+    return [key for key in wanted if key not in settled]
+
+
+def require_history(context: Context) -> None:
+    """Raises DataError E-HISTORY-MISSING unless every earlier partition within the look-back is settled."""
+    missing = unsettled_history(context)
+    if not missing:
+        return
+    raise DataError(
+        "E-HISTORY-MISSING",
+        context.where,
+        f"all earlier partitions within the look-back must be accepted, refused or absent, but {len(missing)} never "
+        f"ran: {names(missing)}",
+        f"Run: nightshift run {context.name} --from {missing[0]} --to {missing[-1]}",
+    )
+
+
+def stale_partitions(ledger: Ledger, pipeline: Pipeline) -> list[str]:
+    """Keys of the partitions that were made from content which has been replaced since, in order.
+
+    Every publication records what it read, `facts["inputs"] = {table: {partition: content digest or null}}`; here
+    that is compared with what the ledger holds now. Reads the ledger only.
+    """
+    stale: set[str] = set()
+    current: dict[str, dict[str, str]] = {}
+    for table in _DERIVED:
+        for row in ledger.publications(pipeline.name, table):
+            inputs = row["facts"].get("inputs")
+            if isinstance(inputs, Mapping) and _changed(ledger, pipeline.name, inputs, current):
+                stale.add(str(row["partition"]))
+    return sorted(stale)
+
+
+def _changed(ledger: Ledger, pipeline: str, inputs: Mapping[str, object], current: dict[str, dict[str, str]]) -> bool:
+    """`current` caches the digests per table, so that each table is asked for once."""
+    for table, read in inputs.items():
+        if not isinstance(read, Mapping):
+            continue
+        if table not in current:
+            rows = ledger.publications(pipeline, table)
+            current[table] = {row["partition"]: row["content_digest"] for row in rows}
+        if any(current[table].get(partition) != digest for partition, digest in read.items()):
+            return True
+    return False
+
+
+def _feature_start(pipeline: Pipeline, partition: Partition) -> Partition:
+    if not looks_back(pipeline):
+        return partition
+    lookback = timedelta(seconds=window_seconds(pipeline.features.lookback))
+    return partition_at(partition.start - lookback, pipeline.partition, pipeline.timezone)
+
+
+def _keys(pipeline: Pipeline, first: Partition, last: Partition) -> list[str]:
+    """Keys from `first`, but not before the pipeline starts, to `last`."""
+    begin = max(first, pipeline.first_partition(), key=lambda item: item.start)
+    return [item.key for item in partitions_between(begin, last)] or [last.key]
