@@ -1,0 +1,130 @@
+"""Data Docs: one page per partition and an index; no script, no network, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipelines.context import Context
+from pipelines.storage.durable import write_bytes
+from pipelines.validate.checks import Problem
+from pipelines.validate.rules import RuleResult
+from pipelines.validate.texts import masked, rule_text
+
+_MOST_SAMPLES = 20
+_MOST_LISTED = 8
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a partition fared: row counts, what refused it, what was only noticed."""
+
+    read: int
+    ingest_quarantined: int
+    quarantined: int
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def refused(self) -> bool:
+        return bool(self.problems)
+
+    @property
+    def passed(self) -> int:
+        return self.read - self.ingest_quarantined - self.quarantined
+
+
+def folder(context: Context) -> Path:
+    return context.home.reports(context.name) / "data_docs"
+
+
+def page_path(context: Context) -> Path:
+    return folder(context) / f"{context.key}.html"
+
+
+def write_page(context: Context, suite: str, verdict: Verdict, results: Sequence[RuleResult], rows: pa.Table) -> Path:
+    """Writes the page of this partition, atomically. It holds no value of a text column, only its shape."""
+    page = _templates().get_template("partition.html.j2")
+    html = page.render(
+        pipeline=context.name,
+        partition=context.key,
+        suite=suite,
+        verdict=verdict,
+        rules=[_entry(result, rows) for result in results],
+    )
+    path = page_path(context)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, html.encode())
+    return path
+
+
+def write_index(context: Context) -> Path:
+    """Writes the list of all validated partitions, newest first, from the ledger."""
+    rows = context.ledger.publications(context.name, "quarantine/validate")
+    entries = [
+        {"partition": row["partition"], **row["facts"]}
+        for row in reversed(rows)
+        if (folder(context) / f"{row['partition']}.html").exists()
+    ]
+    path = folder(context) / "index.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    html = _templates().get_template("index.html.j2").render(pipeline=context.name, entries=entries)
+    write_bytes(path, html.encode())
+    return path
+
+
+def _entry(result: RuleResult, rows: pa.Table) -> dict[str, Any]:
+    """What the page shows of one rule."""
+    rule = result.rule
+    chosen = pa.array(result.rows[:_MOST_SAMPLES], pa.int64())
+    values = rows.select([*rule.columns, "row_id"]).take(chosen).to_pylist() if result.rows else []
+    return {
+        "rule_id": rule.rule_id,
+        "text": rule_text(rule.type, rule.kwargs),
+        "type": rule.type,
+        "note": rule.note,
+        "severity": rule.severity,
+        "status": result.status,
+        "error": result.error,
+        "observed": shown(result.observed),
+        "count": result.unexpected_count,
+        "percent": result.unexpected_percent,
+        "more": max(0, len(result.rows) - _MOST_SAMPLES),
+        "samples": [
+            {
+                "row_id": row["row_id"],
+                "values": ", ".join(f"{name} {masked(row[name])}" for name in dict.fromkeys(rule.columns)),
+            }
+            for row in values
+        ],
+    }
+
+
+def shown(value: Any) -> str | None:
+    """An observed value as text; texts in it are shown by their shape only."""
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {shown(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple | set):
+        shown = [masked(item) for item in list(value)[:_MOST_LISTED]]
+        return ", ".join(shown) + (f" and {len(value) - _MOST_LISTED} more" if len(value) > _MOST_LISTED else "")
+    return masked(value)
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    """Every value is escaped, and a name that a template misspells is an error."""
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

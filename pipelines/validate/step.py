@@ -1,0 +1,278 @@
+"""The step `validate`: raw rows in; bad rows to quarantine, or the whole partition when it cannot be trusted."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.context import Context
+from pipelines.errors import ConfigError, DataError
+from pipelines.failpoints import reach
+from pipelines.ingest.columns import raw_schema
+from pipelines.ledger import Row
+from pipelines.settings.pipeline import Pipeline
+from pipelines.storage.digests import combined
+from pipelines.validate import checks, docs
+from pipelines.validate.checks import Problem
+from pipelines.validate.docs import Verdict
+from pipelines.validate.quarantine import STAGE, quarantine_reader, reasons_by_row, rule_counts
+from pipelines.validate.rules import RuleResult, run_suite
+from pipelines.validate.suites import Suite, load_suite
+from pipelines.validate.texts import rule_text
+
+Summary = dict[str, Any]
+TABLE = f"quarantine/{STAGE}"
+_VERSION = "validate/1"
+_MOST_PROBLEMS_NAMED = 3
+
+
+def validate(context: Context) -> Summary:
+    """Judges the partition of `raw` by its suite and by the checks that always hold.
+
+    Publishes the stage `validate` of `quarantine` (one row per bad row, or per row when the partition is refused)
+    and writes the Data Docs page. The same inputs change nothing; a refused partition is refused again.
+
+    Raises:
+        DataError: E-DQ-*: the partition is refused and all its rows are in quarantine.
+        ConfigError: E-SUITE-*, E-DQ-ROW-LIMIT.
+    """
+    raw = context.ledger.publication(context.name, "raw", context.key)
+    if _is_absent(context, raw):
+        return {"state": "skipped", "reason": "the partition is absent"}
+    if raw is None:
+        raise DataError("E-DQ-INPUT", context.where, "nothing was ingested for this partition", "Run 'ingest' first.")
+    base, source = context.snapshot("quarantine"), context.snapshot("raw")
+    suite = load_suite(context.home.expectations / f"{context.pipeline.suite}.json", context.pipeline.source.columns)
+    refused_by_ingest = _ingest_quarantined(context)
+    read = int(raw["row_count"]) + refused_by_ingest
+    volume = checks.volume(read, _history(context), context.pipeline.validate_.volume)
+    digest = _input_digest(context, raw, suite, volume)
+    known = context.published(TABLE, digest)
+    if known and docs.page_path(context).exists():
+        return _conclude(context, known, "unchanged")
+    _require_row_limit(context, int(raw["row_count"]))
+    rows = _read(context, source, int(raw["row_count"]))
+    results = run_suite(suite, rows.select(list(context.pipeline.source.columns))) if rows.num_rows else []
+    reasons = reasons_by_row(results, rows)
+    problems = _problems(context, rows, read, refused_by_ingest, reasons, volume, results)
+    refusal = _named(problems)
+    verdict = Verdict(
+        read=read,
+        ingest_quarantined=refused_by_ingest,
+        quarantined=rows.num_rows if problems else len(reasons),
+        problems=tuple(problems),
+        warnings=tuple(_warnings(rows, context.pipeline, results)),
+    )
+    reach("validate.mid")
+    docs.write_page(context, suite.name, verdict, results, rows)
+    published = context.publish(
+        "quarantine",
+        base,
+        quarantine_reader(rows, list(context.pipeline.source.columns), reasons, refusal),
+        digest,
+        _facts(verdict, suite, rule_counts(reasons), refusal),
+        stage=STAGE,
+    )
+    reach("quarantine.after_write")
+    return _conclude(context, published, "done")
+
+
+def _conclude(context: Context, published: Row, state: str) -> Summary:
+    """The summary of a publication, or its refusal: also what a retry after a crash gets."""
+    facts = published["facts"]
+    docs.write_index(context)
+    if facts["refused"]:
+        context.ledger.set_accounting(
+            context.name,
+            context.key,
+            state="refused",
+            read=facts["read"],
+            clean=0,
+            quarantined=facts["read"],
+            duplicate=0,
+            reason=f"{facts['error']['code']}: {facts['error']['what']}",
+            run_id=context.run_id,
+        )
+        error = facts["error"]
+        raise DataError(
+            error["code"],
+            context.where,
+            f"{error['what']}. All {facts['read']} rows are in quarantine and nothing was published",
+            error["fix"],
+        )
+    return {
+        "state": state,
+        "rows": facts["rows"],
+        "quarantined": facts["quarantined"],
+        "warnings": facts["warnings"],
+        "refused": False,
+        "data_docs": str(docs.page_path(context)),
+        "rules": facts["rules"],
+    }
+
+
+def _is_absent(context: Context, raw: Row | None) -> bool:
+    """Whether ingest found nothing and says so after (or instead of) any publication of raw rows."""
+    found = next((row for row in context.ledger.accounting(context.name) if row["partition"] == context.key), None)
+    if found is None or found["state"] != "absent":
+        return False
+    return raw is None or raw["published_at"] <= found["updated_at"]
+
+
+def _ingest_quarantined(context: Context) -> int:
+    found = context.ledger.publication(context.name, "quarantine/ingest", context.key)
+    return int(found["row_count"]) if found else 0
+
+
+def _history(context: Context) -> list[int]:
+    return checks.volume_history(context.ledger.accounting(context.name), context.key)
+
+
+def _input_digest(context: Context, raw: Row, suite: Suite, volume: Problem | None) -> str:
+    """Everything that decides the outcome. Of the volume history only its verdict: a median may move without effect."""
+    pipeline = context.pipeline
+    refused = context.ledger.publication(context.name, "quarantine/ingest", context.key)
+    columns = {name: (column.type, column.optional) for name, column in pipeline.source.columns.items()}
+    label = pipeline.label.column if pipeline.label and not pipeline.label.source else None
+    return combined(
+        _VERSION,
+        raw["content_digest"],
+        refused["content_digest"] if refused else "",
+        suite.digest,
+        pipeline.validate_.digest(),
+        json.dumps([list(columns.items()), pipeline.event_time, label]),
+        volume.what if volume else "",
+    )
+
+
+def _require_row_limit(context: Context, rows: int) -> None:
+    limit = context.pipeline.validate_.gx_row_limit
+    if rows > limit:
+        raise ConfigError(
+            "E-DQ-ROW-LIMIT",
+            context.where,
+            f"'validate.gx_row_limit' must be at least the {rows} rows of the partition, got {limit}",
+            "Raise it (about 0.5 GiB of memory per million rows), or use a shorter partition.",
+        )
+
+
+def _read(context: Context, source: Any, expected: int) -> pa.Table:
+    """The partition of `raw`, sorted by row id; no row when none was published."""
+    schema = raw_schema(context.pipeline.source.columns)
+    if not source.files([context.key]):
+        rows = schema.empty_table()
+    else:
+        rows = source.read([context.key], schema.names).cast(schema).sort_by("row_id").combine_chunks()
+    if rows.num_rows != expected:
+        raise DataError(
+            "E-ACC-BALANCE",
+            context.where,
+            f"'raw' must hold the {expected} rows that the ledger knows, got {rows.num_rows}",
+            "Run 'ingest' again.",
+        )
+    return rows
+
+
+def _problems(
+    context: Context,
+    rows: pa.Table,
+    read: int,
+    refused_by_ingest: int,
+    reasons: Mapping[int, list[str]],
+    volume: Problem | None,
+    results: list[RuleResult],
+) -> list[Problem]:
+    """All reasons to refuse the partition, the most telling first."""
+    pipeline = context.pipeline
+    nothing = checks.empty(read)
+    if nothing:
+        return [nothing]
+    counts = rule_counts(reasons)
+    share = checks.quarantine_share(
+        read, refused_by_ingest + len(reasons), counts, pipeline.validate_.max_quarantine_share
+    )
+    if share and refused_by_ingest:
+        counts += _ingest_reasons(context)
+        share = checks.quarantine_share(
+            read, refused_by_ingest + len(reasons), counts, pipeline.validate_.max_quarantine_share
+        )
+    found = [volume, checks.nulls(rows, pipeline), checks.freshness(rows, pipeline, context.partition), share]
+    return [problem for problem in found if problem] + _rule_problems(results)
+
+
+def _ingest_reasons(context: Context) -> Counter[str]:
+    """How often ingest gave each reason; read only when a partition is about to be refused."""
+    snapshot = context.snapshot("quarantine")
+    table = snapshot.read([context.key], ["reasons", "stage"])
+    return Counter(
+        reason.partition(":")[0] for row in table.to_pylist() if row["stage"] == "ingest" for reason in row["reasons"]
+    )
+
+
+def _rule_problems(results: list[RuleResult]) -> list[Problem]:
+    broken = [result for result in results if result.error is not None]
+    failed = [result for result in results if result.status == "failed"]
+    found = []
+    if broken:
+        texts = [f"{result.rule.rule_id} could not be judged: {result.error}" for result in broken]
+        found.append(
+            Problem("E-DQ-RULE-ERROR", _cut(texts), "Fix the rule in the suite, then run the partition again.")
+        )
+    if failed:
+        found.append(
+            Problem(
+                "E-DQ-RULE",
+                _cut([_failure(result) for result in failed]),
+                "Fix the file and run the partition again, or make the rule 'warning' or wider in the suite.",
+            )
+        )
+    return found
+
+
+def _failure(result: RuleResult) -> str:
+    text = f"{result.rule.rule_id}: {rule_text(result.rule.type, result.rule.kwargs)}"
+    if result.rule.is_row_level:
+        return f"{text}, got {result.unexpected_count} bad rows ({result.unexpected_percent or 0:.3g} %)"
+    observed = docs.shown(result.observed)
+    return f"{text}, got {observed}" if observed is not None else text
+
+
+def _cut(texts: list[str]) -> str:
+    rest = len(texts) - _MOST_PROBLEMS_NAMED
+    return "; ".join(texts[:_MOST_PROBLEMS_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def _named(problems: list[Problem]) -> str:
+    """All problems in one text: the first one's code is that of the error, so it is left out."""
+    return "; ".join(
+        problem.what if not index else f"{problem.code} {problem.what}" for index, problem in enumerate(problems)
+    )
+
+
+def _warnings(rows: pa.Table, pipeline: Pipeline, results: list[RuleResult]) -> list[str]:
+    noticed = [
+        f"{result.rule.rule_id}: {rule_text(result.rule.type, result.rule.kwargs)}"
+        + (f" ({result.unexpected_count} rows are not)" if result.unexpected_count else "")
+        for result in results
+        if result.status == "warning"
+    ]
+    return noticed + checks.oddities(rows, pipeline)
+
+
+def _facts(verdict: Verdict, suite: Suite, counts: Counter[str], refusal: str) -> dict[str, Any]:
+    first = verdict.problems[0] if verdict.problems else None
+    return {
+        "rows": verdict.read - verdict.ingest_quarantined,
+        "read": verdict.read,
+        "ingest_quarantined": verdict.ingest_quarantined,
+        "quarantined": verdict.quarantined,
+        "refused": verdict.refused,
+        "error": {"code": first.code, "what": refusal, "fix": first.fix} if first else None,
+        "warnings": list(verdict.warnings),
+        "rules": len(suite.rules),
+        "reasons": dict(sorted(counts.items())),
+    }
