@@ -127,33 +127,34 @@ def run_days(
     done: list[Event] = []
     with local_airflow(home) as airflow:
         for count, partition in enumerate(partitions, start=1):
-            day = airflow.run(f"{name}__daily", partition, {"partition_key": partition}, on_event)
-            done.append(day)
-            if day["state"] != "success" and not keep_going:
+            due = bool(retrain_every) and count % (retrain_every or 1) == 0
+            schedule = f"schedule: every {retrain_every} partitions" if due else None
+            runs = run_day(airflow, name, partition, schedule, on_event)
+            done += runs
+            if not keep_going and any(run["state"] == "failed" for run in runs):
                 break
-            trigger = _trigger(day, count, retrain_every)
-            if trigger:
-                done.append(_retrain(airflow, name, partition, trigger, on_event))
-                if done[-1]["state"] == "failed" and not keep_going:
-                    break
     return done
+
+
+def run_day(
+    airflow: LocalAirflow, name: str, partition: str, schedule: str | None = None, on_event: OnEvent | None = None
+) -> list[Event]:
+    """Runs `<name>__daily`, then `<name>__retrain` where the day asked for it or `schedule` says (in words) that it is due."""
+    day = airflow.run(f"{name}__daily", partition, {"partition_key": partition}, on_event)
+    if day["state"] != "success":
+        return [day]
+    asked = day["summaries"].get("request_retrain")
+    trigger = "; ".join([f"drift on {partition}", *asked.get("reasons", [])]) if asked else schedule
+    return [day, retrain(airflow, name, partition, trigger, on_event)] if trigger else [day]
 
 
 def run_retrain(home: Home, name: str, as_of: str, on_event: OnEvent | None = None, trigger: str = "manual") -> Event:
     """Runs `<name>__retrain` with everything up to the end of partition `as_of`; returns its last event."""
     with local_airflow(home) as airflow:
-        return _retrain(airflow, name, as_of, trigger, on_event)
+        return retrain(airflow, name, as_of, trigger, on_event)
 
 
-def _retrain(airflow: LocalAirflow, name: str, partition: str, trigger: str, on_event: OnEvent | None) -> Event:
-    return airflow.run(f"{name}__retrain", partition, {"as_of_partition": partition, "trigger": trigger}, on_event)
-
-
-def _trigger(day: Event, count: int, retrain_every: int | None) -> str | None:
-    """In words, why a retrain follows this daily run; None when none does."""
-    asked = day["summaries"].get("request_retrain")
-    if day["state"] == "success" and asked:
-        return "; ".join([f"drift on {day['partition']}", *asked.get("reasons", [])])
-    if day["state"] == "success" and retrain_every and count % retrain_every == 0:
-        return f"schedule: every {retrain_every} partitions"
-    return None
+def retrain(airflow: LocalAirflow, name: str, partition: str, trigger: str, on_event: OnEvent | None = None) -> Event:
+    """Runs `<name>__retrain` with everything up to the end of `partition`; its last event, with the `trigger`."""
+    conf = {"as_of_partition": partition, "trigger": trigger}
+    return {**airflow.run(f"{name}__retrain", partition, conf, on_event), "trigger": trigger}
