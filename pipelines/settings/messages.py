@@ -138,7 +138,7 @@ def _report_choice(spot: Spot, kind: str, context: dict[str, Any], document: Doc
         allowed = choices(spot.declared) or tuple(re.findall(r"'([^']*)'", context["expected"]))
     written = _written(place, document)
     must = f"be '{allowed[0]}'" if len(allowed) == 1 else f"be one of {', '.join(allowed)}"
-    hint = did_you_mean(str(_value_at(document.data, place)), allowed)
+    hint = did_you_mean(str(document.value_at(place)), allowed)
     message = f"{name_of(place)} must {must}, got {written}" + (f". {hint}" if hint else "")
     document.report("E-CONFIG-VALUE", place, message)
 
@@ -164,7 +164,7 @@ def report_rule(base: Place, text: str, document: Document) -> None:
         place, hint = _place_of_rule(base, message, document), ""
         unknown = _UNKNOWN_COLUMN.match(message)
         if unknown and not base:
-            hint = did_you_mean(unknown[2], _value_at(document.data, ("source", "columns")) or {})
+            hint = did_you_mean(unknown[2], document.value_at(("source", "columns")) or {})
         prefix = "" if not base or "'" in message else f"{name_of(base)}: "
         code = "E-CONFIG-COLUMN" if unknown else "E-CONFIG-RULE"
         document.report(code, place, prefix + message + (f". {hint}" if hint else ""), document.line_of(place) or 1)
@@ -177,7 +177,7 @@ def _place_of_rule(base: Place, message: str, document: Document) -> Place:
         place = (*base, *word.split("."))
         if place not in document.lines:
             continue
-        inside = [item for item in document.lines if item[:-1] == place and _value_at(document.data, item) in words[1:]]
+        inside = [item for item in document.lines if item[:-1] == place and document.value_at(item) in words[1:]]
         keys = [(*place, other) for other in words if (*place, other) in document.lines]
         return next(iter(inside + keys), place)
     return base
@@ -199,20 +199,9 @@ def _written(place: Place, document: Document) -> str:
     """The value as it stands in the file."""
     if place in document.texts:
         return quote(document.texts[place]) if document.texts[place] else "nothing"
-    value = _value_at(document.data, place)
+    value = document.value_at(place)
     if isinstance(value, dict):
         return "a block" if value else "an empty block"
     if isinstance(value, list):
         return "a list" if value else "an empty list"
     return "nothing" if value is None else quote(value)
-
-
-def _value_at(data: Any, place: Place) -> Any:
-    for step in place:
-        if isinstance(data, dict):
-            data = data.get(str(step))
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
-            data = data[step]
-        else:
-            return None
-    return data

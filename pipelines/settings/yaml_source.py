@@ -56,15 +56,22 @@ class Document:
         self.problems.append(Problem(code, self.file, self.line_of(place) if line is None else line, message))
         self.refused.add(place)
 
-    def text_at(self, *place: str | int) -> str | None:
-        """The text at a place, or None where there is none or where it was refused."""
+    def value_at(self, place: Place) -> Any:
+        """The value at a place, None where there is none."""
         node = self.data
         for step in place:
-            if (isinstance(node, dict) and step in node) or (isinstance(node, list) and isinstance(step, int) and step < len(node)):
+            if isinstance(node, dict):
+                node = node.get(str(step))
+            elif isinstance(node, list) and isinstance(step, int) and step < len(node):
                 node = node[step]
             else:
                 return None
-        return node if isinstance(node, str) and place not in self.refused else None
+        return node
+
+    def text_at(self, *place: str | int) -> str | None:
+        """The text at a place, or None where there is none or where it was refused."""
+        value = self.value_at(place)
+        return value if isinstance(value, str) and place not in self.refused else None
 
     def line_of(self, place: Place) -> int:
         while place and place not in self.lines:

@@ -1,0 +1,13 @@
+"""The command line: `nightshift`. Commands import what they need when they run, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+from pipelines.cli import acting, configuration, doctor, reading, running
+from pipelines.cli.app import app
+
+__all__ = ["acting", "app", "configuration", "doctor", "main", "reading", "running"]
+
+
+def main() -> None:
+    """Runs one command and exits: 0 done, 1 the pipeline said no, 2 wrong use or configuration."""
+    app()
