@@ -1,0 +1,246 @@
+"""The estimators and parameters that a pipeline may name. No machine learning library is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.errors import ConfigError, did_you_mean, names, quote
+from pipelines.settings.pipeline import Pipeline
+from pipelines.settings.training import (
+    Constant,
+    Fitted,
+    Iterative,
+    Neighbours,
+    SklearnEstimator,
+    Task,
+    Training,
+    XGBoost,
+)
+
+_CLASSIFIER: tuple[Task, ...] = ("binary", "multiclass")
+_REGRESSOR: tuple[Task, ...] = ("regression",)
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Where an allowed scikit-learn estimator lives and what it needs.
+
+    `trusted` are the types beyond skops' own defaults that its file holds; nothing else is ever loaded.
+    """
+
+    module: str
+    tasks: tuple[Task, ...]
+    scaled: bool = False
+    takes_missing: bool = False
+    seeded: bool = False
+    threaded: bool = False
+    linear: bool = False
+    fixed: dict[str, Any] = field(default_factory=dict)
+    trusted: tuple[str, ...] = ()
+
+
+_TREE = ("sklearn.tree._tree.Tree",)
+_HISTOGRAM = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+_NETWORK = (
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+)
+# 'brute' keeps the fitted file free of compiled index types; the answers are the same.
+_BRUTE = {"algorithm": "brute"}
+
+
+def _linear(tasks: tuple[Task, ...], seeded: bool = True, **fixed: Any) -> Estimator:
+    return Estimator("sklearn.linear_model", tasks, scaled=True, seeded=seeded, linear=True, fixed=fixed)
+
+
+def _forest(module: str, tasks: tuple[Task, ...], threaded: bool = True, missing: bool = True) -> Estimator:
+    return Estimator(module, tasks, takes_missing=missing, seeded=True, threaded=threaded, trusted=_TREE)
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "LogisticRegression": _linear(_CLASSIFIER),
+    "LinearRegression": _linear(_REGRESSOR, seeded=False),
+    "Ridge": _linear(_REGRESSOR),
+    "Lasso": _linear(_REGRESSOR),
+    "ElasticNet": _linear(_REGRESSOR),
+    "HuberRegressor": _linear(_REGRESSOR, seeded=False),
+    "PoissonRegressor": _linear(_REGRESSOR, seeded=False),
+    "SGDClassifier": _linear(_CLASSIFIER, loss="log_loss"),
+    "SGDRegressor": _linear(_REGRESSOR),
+    "DecisionTreeClassifier": _forest("sklearn.tree", _CLASSIFIER, threaded=False),
+    "DecisionTreeRegressor": _forest("sklearn.tree", _REGRESSOR, threaded=False),
+    "RandomForestClassifier": _forest("sklearn.ensemble", _CLASSIFIER),
+    "RandomForestRegressor": _forest("sklearn.ensemble", _REGRESSOR),
+    "ExtraTreesClassifier": _forest("sklearn.ensemble", _CLASSIFIER),
+    "ExtraTreesRegressor": _forest("sklearn.ensemble", _REGRESSOR),
+    "GradientBoostingClassifier": _forest("sklearn.ensemble", _CLASSIFIER, threaded=False, missing=False),
+    "GradientBoostingRegressor": _forest("sklearn.ensemble", _REGRESSOR, threaded=False, missing=False),
+    "HistGradientBoostingClassifier": Estimator(
+        "sklearn.ensemble", _CLASSIFIER, takes_missing=True, seeded=True, trusted=_HISTOGRAM
+    ),
+    "HistGradientBoostingRegressor": Estimator(
+        "sklearn.ensemble", _REGRESSOR, takes_missing=True, seeded=True, trusted=_HISTOGRAM
+    ),
+    "GaussianNB": Estimator("sklearn.naive_bayes", _CLASSIFIER),
+    "KNeighborsClassifier": Estimator("sklearn.neighbors", _CLASSIFIER, scaled=True, threaded=True, fixed=_BRUTE),
+    "KNeighborsRegressor": Estimator("sklearn.neighbors", _REGRESSOR, scaled=True, threaded=True, fixed=_BRUTE),
+    "SVR": Estimator("sklearn.svm", _REGRESSOR, scaled=True),
+    "LinearSVR": Estimator("sklearn.svm", _REGRESSOR, scaled=True, seeded=True),
+    "MLPClassifier": Estimator("sklearn.neural_network", _CLASSIFIER, scaled=True, seeded=True, trusted=_NETWORK),
+    "MLPRegressor": Estimator("sklearn.neural_network", _REGRESSOR, scaled=True, seeded=True, trusted=_NETWORK),
+    "DummyClassifier": Estimator("sklearn.dummy", _CLASSIFIER, takes_missing=True, fixed={"strategy": "prior"}),
+    "DummyRegressor": Estimator("sklearn.dummy", _REGRESSOR, takes_missing=True),
+}
+
+INTEGER_PARAMETERS = frozenset(
+    {"rounds", "max_depth", "max_leaves", "max_bin", "num_parallel_tree", "max_cat_to_onehot", "max_cat_threshold"}
+)
+_REAL_PARAMETERS = frozenset(
+    {
+        "learning_rate", "eta", "gamma", "min_split_loss", "min_child_weight", "max_delta_step", "subsample",
+        "colsample_bytree", "colsample_bylevel", "colsample_bynode", "lambda", "reg_lambda", "alpha", "reg_alpha",
+        "scale_pos_weight", "base_score", "huber_slope", "quantile_alpha", "tweedie_variance_power",
+    }
+)  # fmt: skip
+_TEXT_PARAMETERS = frozenset({"objective", "grow_policy", "booster", "sampling_method"})
+XGBOOST_PARAMETERS = INTEGER_PARAMETERS - {"rounds"} | _REAL_PARAMETERS | _TEXT_PARAMETERS
+# What this product decides itself, and where: naming one of these is a mistake worth its own sentence.
+_RESERVED = {
+    "device": "devices belong to the environment, not to a pipeline",
+    "nthread": "set resources.train.threads",
+    "n_jobs": "set resources.train.threads",
+    "seed": "set training.seed",
+    "random_state": "set training.seed",
+    "tree_method": "always 'hist', whose results repeat",
+    "eval_metric": "early stopping uses the log loss or the squared error; the gate uses training.metric",
+    "num_class": "counted in the labels",
+    "early_stopping_rounds": "set training.model.early_stopping_rounds",
+    "n_estimators": "set training.model.rounds",
+    "num_boost_round": "set training.model.rounds",
+}
+_OBJECTIVES: dict[Task, tuple[str, ...]] = {
+    "binary": ("binary:logistic",),
+    "multiclass": ("multi:softprob",),
+    "regression": (
+        "reg:squarederror",
+        "reg:absoluteerror",
+        "reg:pseudohubererror",
+        "reg:quantileerror",
+        "reg:gamma",
+        "reg:tweedie",
+        "count:poisson",
+    ),
+}
+
+
+def default_objective(task: Task) -> str:
+    return _OBJECTIVES[task][0]
+
+
+def estimator_of(settings: SklearnEstimator) -> Estimator:
+    """The allowed estimator that the settings name.
+
+    Raises:
+        ConfigError: E-MODEL-ESTIMATOR, with the nearest allowed name.
+    """
+    found = ESTIMATORS.get(settings.estimator)
+    if found is None:
+        raise ConfigError(
+            "E-MODEL-ESTIMATOR",
+            "training.model.estimator",
+            f"must be an allowed scikit-learn estimator, got {quote(settings.estimator)}",
+            did_you_mean(settings.estimator, ESTIMATORS) or f"Allowed are e.g. {names(sorted(ESTIMATORS))}.",
+        )
+    return found
+
+
+def model_problems(pipeline: Pipeline) -> list[str]:
+    """Everything that is wrong with the model settings, one sentence each; empty when a training could start."""
+    training = pipeline.training
+    if training is None:
+        return []
+    return [*_family_problems(training), *_tuning_problems(training), *_missing_problems(pipeline, training)]
+
+
+def _family_problems(training: Training) -> list[str]:
+    model = training.model
+    if isinstance(model, XGBoost):
+        return _xgboost_problems(model, training.task)
+    try:
+        estimator = estimator_of(model)
+    except ConfigError as error:
+        return [str(error)]
+    problems = [
+        f"E-MODEL-PARAMETER training.model.parameters: '{name}' must not be set ({_RESERVED[name]})"
+        for name in model.parameters
+        if name in ("random_state", "n_jobs")
+    ]
+    problems += [
+        f"E-MODEL-PARAMETER training.model.parameters: '{name}' is fixed to '{value}' for '{model.estimator}'"
+        for name, value in estimator.fixed.items()
+        if name in model.parameters and model.parameters[name] != value
+    ]
+    if training.task not in estimator.tasks:
+        problems.append(
+            f"E-MODEL-ESTIMATOR training.model.estimator: '{model.estimator}' cannot do task '{training.task}' "
+            f"(it does {names(estimator.tasks)})"
+        )
+    return problems
+
+
+def _xgboost_problems(model: XGBoost, task: Task) -> list[str]:
+    problems = [problem for name in model.parameters for problem in _parameter_problem(name)]
+    objective = model.parameters.get("objective")
+    if objective is not None and objective not in _OBJECTIVES[task]:
+        problems.append(
+            f"E-MODEL-PARAMETER training.model.parameters: 'objective' of task '{task}' must be one of "
+            f"{names(_OBJECTIVES[task])}, got {quote(objective)}"
+        )
+    return problems
+
+
+def _parameter_problem(name: str) -> list[str]:
+    if name in XGBOOST_PARAMETERS:
+        return []
+    where = "E-MODEL-PARAMETER training.model.parameters"
+    if name in _RESERVED:
+        return [f"{where}: '{name}' must not be set ({_RESERVED[name]})"]
+    return [f"{where}: unknown XGBoost parameter {quote(name)}. {did_you_mean(name, XGBOOST_PARAMETERS)}".rstrip()]
+
+
+def _tuning_problems(training: Training) -> list[str]:
+    if training.tuning is None:
+        return []
+    problems = []
+    for name, (low, high) in training.tuning.ranges.items():
+        where = f"E-MODEL-TUNING training.tuning.ranges.{name}"
+        if not low < high:
+            problems.append(f"{where}: the first value must be below the second, got [{low}, {high}]")
+        if name in training.tuning.log_scale and low <= 0:
+            problems.append(f"{where}: a log scale must start above 0, got {low}")
+        if training.model.family == "xgboost" and name not in (INTEGER_PARAMETERS | _REAL_PARAMETERS):
+            nearest = did_you_mean(name, INTEGER_PARAMETERS | _REAL_PARAMETERS)
+            problems.append(f"{where}: not a tunable XGBoost parameter. {nearest}".rstrip())
+    unknown = [name for name in training.tuning.log_scale if name not in training.tuning.ranges]
+    return problems + [f"E-MODEL-TUNING training.tuning.log_scale: '{name}' has no range" for name in unknown]
+
+
+def _missing_problems(pipeline: Pipeline, training: Training) -> list[str]:
+    from pipelines.features import feature_types
+
+    types = feature_types(pipeline)
+    problems = []
+    for name, missing in training.missing.items():
+        where = f"E-MODEL-MISSING training.missing.{name}"
+        if name != "default" and name not in types:
+            problems.append(f"{where}: unknown feature '{name}'. {did_you_mean(name, types)}".rstrip())
+        kind = types.get(name)
+        numeric_only = (isinstance(missing, Fitted) and missing.strategy != "mode") or isinstance(
+            missing, Neighbours | Iterative
+        )
+        if kind == "category" and numeric_only:
+            problems.append(f"{where}: '{missing.strategy}' needs a number; use 'mode' or 'constant' for a category")
+        if kind == "number" and isinstance(missing, Constant) and isinstance(missing.value, str):
+            problems.append(f"{where}: 'value' must be a number, got {quote(missing.value)}")
+    return problems

@@ -1,0 +1,177 @@
+"""A trained model: `predict(table)`, and native files for `save` and `load`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.errors import ModelError
+from pipelines.models.allowed import ESTIMATORS
+from pipelines.models.artifact import artifact_sha256, read_artifact, write_artifact
+from pipelines.models.preprocess import Preprocess
+from pipelines.models.skops_files import dump, load
+
+FORMAT = 1
+# One block of rows is prepared and scored at a time, so that memory stays flat whatever the caller passes.
+_BLOCK_ROWS = 131_072
+
+
+@dataclass(frozen=True)
+class Model:
+    """`types`: 'number' or 'category' per feature, in training order. `classes`: labels, smallest first.
+
+    `facts`: what else the manifest keeps (parameters, rounds, seed, library versions). `version` is 0 until the
+    model is loaded from the ledger.
+    """
+
+    family: str
+    estimator_name: str
+    task: str
+    types: dict[str, str]
+    classes: list[str]
+    preprocess: Preprocess
+    estimator: Any
+    facts: dict[str, Any]
+    version: int = 0
+
+    @property
+    def features(self) -> list[str]:
+        return list(self.types)
+
+    def predict(self, table: pa.Table) -> np.ndarray:
+        """`(n,)` P(positive) for binary and the value for regression; `(n, k)` probabilities for multiclass.
+
+        Rows that lack a feature with strategy 'drop', or a value that the estimator cannot do without, are NaN:
+        refused, not guessed. Columns are taken by name.
+
+        Raises:
+            DataError: E-SCORE-SCHEMA when a feature is absent or of another type.
+        """
+        self.preprocess.check(table)
+        blocks = [self._block(table.slice(start, _BLOCK_ROWS)) for start in range(0, table.num_rows, _BLOCK_ROWS)]
+        if blocks:
+            return np.concatenate(blocks)
+        return np.empty((0, len(self.classes)) if self.task == "multiclass" else 0)
+
+    def with_version(self, version: int) -> Model:
+        return replace(self, version=version)
+
+    def importance(self) -> dict[str, float]:
+        """Share of each feature, summing to 1: gain for XGBoost, impurity or absolute coefficient elsewhere.
+
+        All zero where the estimator offers none of these.
+        """
+        totals = dict.fromkeys(self.types, 0.0)
+        for name, weight in zip(self.preprocess.origin(), self._output_importance(), strict=True):
+            totals[name] += float(weight)
+        whole = sum(totals.values())
+        return {name: value / whole if whole else 0.0 for name, value in totals.items()}
+
+    def to_files(self) -> dict[str, bytes]:
+        """File name to content; equal models give equal bytes."""
+        files = {imputer.file: imputer.to_bytes() for imputer in self.preprocess.imputers}
+        if self.family == "xgboost":
+            files["model.ubj"] = bytes(self.estimator.save_raw("ubj"))
+        else:
+            files["estimator.skops"] = dump(self.estimator)
+        manifest = {
+            "format": FORMAT,
+            "family": self.family,
+            "estimator": self.estimator_name,
+            "task": self.task,
+            "features": self.types,
+            "classes": self.classes,
+            "preprocess": self.preprocess.to_dict(),
+            "facts": self.facts,
+            "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
+        }
+        # Not sorted by key: the order of the features is the order of training.
+        return {**files, "model.json": json.dumps(manifest, indent=1, allow_nan=False).encode()}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes], threads: int = 1) -> Model:
+        """`threads` are those that XGBoost predicts with.
+
+        Raises:
+            ModelError: E-MODEL-FORMAT or E-MODEL-UNSAFE. Check the artifact's digest before calling this.
+        """
+        try:
+            saved = json.loads(files["model.json"])
+            if saved["format"] != FORMAT:
+                raise ModelError("E-MODEL-FORMAT", "model.json", f"format must be {FORMAT}, got {saved['format']}")
+            estimator = _load_estimator(saved, files, threads)
+            preprocess = Preprocess.from_dict(saved["preprocess"], files)
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ModelError("E-MODEL-FORMAT", "model", f"not a model of this product: {error!r}") from error
+        return cls(
+            family=saved["family"],
+            estimator_name=saved["estimator"],
+            task=saved["task"],
+            types=saved["features"],
+            classes=saved["classes"],
+            preprocess=preprocess,
+            estimator=estimator,
+            facts=saved["facts"],
+        )
+
+    def save(self, folder: Path) -> str:
+        """Writes the folder (whole or not at all) and returns its artifact sha256."""
+        files = self.to_files()
+        write_artifact(files, folder)
+        return artifact_sha256(files)
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        return cls.from_files(read_artifact(folder))
+
+    def _block(self, table: pa.Table) -> np.ndarray:
+        matrix = self.preprocess.transform(table, np.float32 if self.family == "xgboost" else np.float64)
+        refused = self.preprocess.refused(table)
+        if not self._takes_missing:
+            refused |= np.isnan(matrix).any(axis=1)
+            matrix = np.nan_to_num(matrix)
+        scores = self._raw(matrix)
+        scores[refused] = np.nan
+        return scores
+
+    def _raw(self, matrix: np.ndarray) -> np.ndarray:
+        if self.family == "xgboost":
+            scores = self.estimator.inplace_predict(matrix)
+        elif self.task == "regression":
+            scores = self.estimator.predict(matrix)
+        else:
+            scores = self.estimator.predict_proba(matrix)
+            scores = scores[:, 1] if self.task == "binary" else scores
+        return np.asarray(scores, dtype=np.float64).copy()
+
+    @property
+    def _takes_missing(self) -> bool:
+        return self.family == "xgboost" or ESTIMATORS[self.estimator_name].takes_missing
+
+    def _output_importance(self) -> np.ndarray:
+        outputs = self.preprocess.output_names
+        if self.family == "xgboost":
+            gains = self.estimator.get_score(importance_type="total_gain")
+            return np.array([gains.get(f"f{index}", 0.0) for index in range(len(outputs))])
+        if hasattr(self.estimator, "feature_importances_"):
+            return np.asarray(self.estimator.feature_importances_, dtype=float)
+        if hasattr(self.estimator, "coef_"):
+            return np.abs(np.atleast_2d(np.asarray(self.estimator.coef_, dtype=float))).mean(axis=0)
+        return np.zeros(len(outputs))
+
+
+def _load_estimator(saved: Mapping[str, Any], files: Mapping[str, bytes], threads: int) -> Any:
+    if saved["family"] == "xgboost":
+        import xgboost
+
+        booster = xgboost.Booster({"nthread": threads})
+        booster.load_model(bytearray(files["model.ubj"]))
+        return booster
+    return load(files["estimator.skops"], "estimator.skops", ESTIMATORS[saved["estimator"]].trusted)
