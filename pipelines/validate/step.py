@@ -74,7 +74,7 @@ def validate(context: Context) -> Summary:
         base,
         quarantine_reader(rows, list(context.pipeline.source.columns), reasons, refusal),
         digest,
-        _facts(verdict, suite, rule_counts(reasons), refusal),
+        _facts(verdict, suite, rule_counts(reasons), refusal, raw["content_digest"]),
         stage=STAGE,
     )
     reach("quarantine.after_write")
@@ -263,9 +263,10 @@ def _warnings(rows: pa.Table, pipeline: Pipeline, results: list[RuleResult]) -> 
     return noticed + checks.oddities(rows, pipeline)
 
 
-def _facts(verdict: Verdict, suite: Suite, counts: Counter[str], refusal: str) -> dict[str, Any]:
+def _facts(verdict: Verdict, suite: Suite, counts: Counter[str], refusal: str, raw_digest: str) -> dict[str, Any]:
     first = verdict.problems[0] if verdict.problems else None
     return {
+        "raw_digest": raw_digest,
         "rows": verdict.read - verdict.ingest_quarantined,
         "read": verdict.read,
         "ingest_quarantined": verdict.ingest_quarantined,
