@@ -184,7 +184,10 @@ def _export(
     constants = {"partition": partition, **_scalars(shared)}
     left_out = {"row_id"} if pin.key else set()
     schema, batches = _with_constants(rows, constants, left_out)
-    return exports.write(context.key, release_id, schema, batches, context.pipeline.export.compression, facts)
+    same = [row for row in context.ledger.releases(context.name, context.key) if row["release_id"] == release_id]
+    recorded = same[-1]["digest"] if same else None
+    compression = context.pipeline.export.compression
+    return exports.write(context.key, release_id, schema, batches, compression, facts, recorded)
 
 
 def _prediction_rows(context: Context, rows: Rows, shared: dict[str, Any]) -> pa.RecordBatchReader:

@@ -89,13 +89,15 @@ class Exports:
         batches: Iterable[pa.RecordBatch],
         compression: str,
         facts: dict[str, Any],
+        recorded: str | None = None,
     ) -> str:
         """Writes a release aside, reads it back, and moves it to its name. Returns the digest of its manifest.
 
-        An undamaged release of this id is left as it is: an id stands for its content.
+        An undamaged release of this id is left as it is: an id stands for its content. `recorded` is the manifest
+        digest that the ledger holds, if it does; a manifest with another one counts as damaged.
         """
         place = self.folder(partition, release_id)
-        if not self.problems(partition, release_id):
+        if self._is_sound(partition, release_id, recorded):
             return sha256_of(place / MANIFEST)
         with named_errors(place):
             folder = self._fresh_folder(place)
@@ -105,7 +107,7 @@ class Exports:
             manifest["schema"] = [{"name": item.name, "type": str(item.type)} for item in schema]
             write_bytes(folder / MANIFEST, canonical_json(manifest))
             sync(folder)
-            self._move(folder, place, is_damaged=bool(self.problems(partition, release_id)))
+            self._move(folder, place, self._is_sound(partition, release_id, recorded))
         reach("export.after_manifest")
         wrong = self.problems(partition, release_id)
         if wrong:
@@ -210,9 +212,14 @@ class Exports:
         folder.mkdir(parents=True)
         return folder
 
-    def _move(self, folder: Path, place: Path, is_damaged: bool) -> None:
+    def _is_sound(self, partition: str, release_id: str, recorded: str | None) -> bool:
+        if self.problems(partition, release_id):
+            return False
+        return recorded is None or sha256_of(self.folder(partition, release_id) / MANIFEST) == recorded
+
+    def _move(self, folder: Path, place: Path, is_sound: bool) -> None:
         """Gives a finished folder its name. A damaged one makes way; a sound one (another run was faster) stays."""
-        if place.exists() and not is_damaged:
+        if is_sound:
             shutil.rmtree(folder)
             return
         if place.exists():
