@@ -71,7 +71,7 @@ def _partitions(ledger: Ledger, home: Home, pipeline: str, attempts: Sequence[Ro
             predictions.get(key),
             daily.get(key, []),
         )
-        | {"is_stale": key in stale, "stale_reason": stale.get(key)}
+        | {"is_stale": key in stale}
         for key in keys
     ]
 
@@ -206,14 +206,18 @@ def _latest(rows: Iterable[Row]) -> dict[str, Row]:
     return {row["partition"]: row for row in rows}
 
 
-def _stale(home: Home, ledger: Ledger, pipeline: str) -> dict[str, str]:
-    """Partitions whose published tables were made from inputs that have changed since, with the reason."""
-    from pipelines.settings import pipeline_names
+def _stale(home: Home, ledger: Ledger, pipeline: str) -> set[str]:
+    """Partitions whose published tables were made from inputs that were replaced since.
 
-    try:
-        from pipelines.history import stale_partitions  # type: ignore[import-not-found, attr-defined, unused-ignore]
-    except ImportError:
-        return {}
+    Empty when the pipeline's settings cannot be read: `nightshift check` is where that is explained.
+    """
+    from pipelines.errors import ConfigError
+    from pipelines.history import stale_partitions
+    from pipelines.settings import load_pipeline, pipeline_names
+
     if pipeline not in pipeline_names(home.config):
-        return {}
-    return dict(stale_partitions(home, ledger, pipeline))
+        return set()
+    try:
+        return set(stale_partitions(ledger, load_pipeline(pipeline, home.config)))
+    except ConfigError:
+        return set()

@@ -1,0 +1,185 @@
+"""The report for people: Evidently's HTML on a bounded sample. Decisions never depend on it."""
+
+from __future__ import annotations
+
+import html
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.monitoring.verdict import PartitionVerdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_BYTES = 5_000_000
+MOST_COLUMNS = 30
+
+
+@dataclass(frozen=True)
+class ReportText:
+    """What stands above Evidently's charts."""
+
+    title: str
+    outcome: str
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    digest: str
+
+
+def is_current(path: Path, digest: str) -> bool:
+    """Whether `path` holds the report of just these inputs."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return _mark(digest).encode() in file.read(200)
+
+
+def write_report(
+    path: Path,
+    text: ReportText,
+    verdict: PartitionVerdict,
+    kinds: dict[str, str],
+    current: pd.DataFrame,
+    reference: pd.DataFrame,
+) -> list[str]:
+    """Writes the HTML (at most 5 MB) in one step and returns what it had to leave out, as sentences.
+
+    Columns without a value on either side, and those that Evidently refuses, are named above the charts: one of them
+    would otherwise stop the whole report.
+    """
+    ordered = [one.column for one in verdict.columns if one.column in kinds]
+    empty = [name for name in ordered if not _has_values(current, name) or not _has_values(reference, name)]
+    columns = [name for name in ordered if name not in empty]
+    notes = [*text.notes, *_listed("No value in this partition or in the reference", empty)]
+    limits = {one.column: float(one.measures["psi_retrain"]) for one in verdict.columns}
+    body, refused = _render_most(columns, kinds, limits, current, reference)
+    shown = columns[:MOST_COLUMNS]
+    notes += _listed("Evidently could not draw", refused)
+    notes += _listed(f"Only the {len(shown)} most important columns are drawn, not", columns[MOST_COLUMNS:])
+    write_atomically(path, _page(text, notes, body))
+    return notes
+
+
+def write_empty_report(path: Path, text: ReportText) -> None:
+    """A page that says why there is nothing to draw."""
+    write_atomically(
+        path, _page(text, list(text.notes), "<html><head><meta charset='utf-8'></head><body></body></html>")
+    )
+
+
+def write_atomically(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(content, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _render_most(
+    columns: list[str],
+    kinds: dict[str, str],
+    limits: dict[str, float],
+    current: pd.DataFrame,
+    reference: pd.DataFrame,
+) -> tuple[str, list[str]]:
+    """HTML of as many columns as Evidently draws within the size limit, and the names of those it refused."""
+    chosen, refused = columns[:MOST_COLUMNS], []
+    while chosen:
+        try:
+            body = _render(chosen, kinds, limits, current, reference)
+        except Exception:
+            # Evidently raises many types for odd columns and then draws none, so the odd ones are found one by one.
+            refused = [name for name in chosen if not _renders(name, kinds, limits, current, reference)]
+            if not refused:
+                raise
+            chosen = [name for name in chosen if name not in refused]
+            continue
+        if len(body.encode()) <= MOST_BYTES - 100_000:
+            return body, refused
+        chosen = chosen[: len(chosen) // 2]
+    return "<html><head><meta charset='utf-8'></head><body></body></html>", refused
+
+
+def _renders(
+    name: str, kinds: dict[str, str], limits: dict[str, float], current: pd.DataFrame, reference: pd.DataFrame
+) -> bool:
+    try:
+        _render([name], kinds, limits, current, reference)
+    except Exception:
+        return False
+    return True
+
+
+def _render(
+    columns: Sequence[str],
+    kinds: dict[str, str],
+    limits: dict[str, float],
+    current: pd.DataFrame,
+    reference: pd.DataFrame,
+) -> str:
+    """Drift of these columns, by PSI with this pipeline's own limits; PSI on the sample differs a little from ours."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    definition = DataDefinition(
+        numerical_columns=[name for name in columns if kinds[name] == "number"],
+        categorical_columns=[name for name in columns if kinds[name] == "category"],
+    )
+    preset = DataDriftPreset(
+        columns=list(columns),
+        num_method="psi",
+        cat_method="psi",
+        per_column_threshold={name: limits[name] for name in columns},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frames = [
+            Dataset.from_pandas(_typed(frame, columns, kinds), data_definition=definition)
+            for frame in (current, reference)
+        ]
+        return str(Report([preset]).run(frames[0], frames[1]).get_html_str(as_iframe=False))
+
+
+def _typed(frame: pd.DataFrame, columns: Sequence[str], kinds: dict[str, str]) -> pd.DataFrame:
+    """Numbers as float64 and categories as plain text, the same type on both sides; infinities as missing."""
+    import numpy as np
+
+    typed: dict[str, Any] = {}
+    for name in columns:
+        if kinds[name] == "number":
+            typed[name] = frame[name].astype("float64").replace([np.inf, -np.inf], np.nan)
+        else:
+            typed[name] = frame[name].astype("object")
+    return frame[[]].assign(**typed)
+
+
+def _has_values(frame: pd.DataFrame, name: str) -> bool:
+    return name in frame.columns and bool(frame[name].notna().any())
+
+
+def _listed(what: str, names: Sequence[str]) -> list[str]:
+    return [f"{what}: {', '.join(names)}."] if names else []
+
+
+def _page(text: ReportText, notes: Sequence[str], body: str) -> str:
+    """Evidently's page with a heading of our own; the mark on the first line tells from which inputs it was made."""
+    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in text.reasons)
+    remarks = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    heading = (
+        "<div style='font:16px/1.5 system-ui,sans-serif;max-width:70em;margin:1.5em auto;padding:0 1em'>"
+        f"<h1 style='font-size:1.4em'>{html.escape(text.title)}: {html.escape(text.outcome)}</h1>"
+        f"<ul>{reasons}</ul>{remarks}</div>"
+    )
+    page = body.replace("<body>", f"<body>{heading}", 1)
+    return _mark(text.digest) + "\n" + (page if heading in page else heading + body)
+
+
+def _mark(digest: str) -> str:
+    return f"<!-- nightshift {digest} -->"

@@ -1,0 +1,114 @@
+"""Which partitions a monitor run may look at, and the champion's reference from them. Never a later partition."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.context import Context
+from pipelines.engine import Engine
+from pipelines.ledger import Row
+from pipelines.monitoring.reference import Reference, build_reference, load_reference, save_reference
+from pipelines.monitoring.statistics import column_kinds, fixed_bins, profiles, row_counts
+from pipelines.storage.digests import combined
+from pipelines.storage.tables import Snapshot
+
+
+def accepted_until(context: Context) -> list[str]:
+    """Accepted partitions up to the monitored one, oldest first."""
+    rows = context.ledger.accounting(context.name)
+    return [row["partition"] for row in rows if row["state"] == "clean" and row["partition"] <= context.key]
+
+
+def reference_partitions(context: Context, model: Row) -> list[str]:
+    """The last accepted partitions that ended before the champion's training set was taken, oldest first.
+
+    Those that the model record names as training partitions, where it does.
+    """
+    trained = model["record"].get("training_partitions")
+    training = context.pipeline.training
+    excluded = set(training.exclude_partitions) if training else set()
+    before = [key for key in accepted_until(context) if _end(context, key) <= model["as_of"] and key not in excluded]
+    if isinstance(trained, list):
+        before = [key for key in before if key in set(trained)]
+    features = context.ledger.publications(context.name, "features", before)
+    keys = [row["partition"] for row in features if row["row_count"] and row["partition"] != context.key]
+    return keys[-context.pipeline.monitor.reference_partitions :]
+
+
+def monitored_columns(context: Context, features: Snapshot, model: Row) -> dict[str, str]:
+    """'number' or 'category' per feature of the champion that the features table holds."""
+    schema = features.schema()
+    identity = {"row_id", "partition", *context.pipeline.key, context.pipeline.event_time}
+    known = model["record"].get("features")
+    wanted = list(known) if isinstance(known, list | dict) else [n for n in schema.names if n not in identity]
+    return column_kinds(schema, wanted)
+
+
+def reference_digest(context: Context, keys: Sequence[str], kinds: dict[str, str], version: int) -> str:
+    contents = context.content_digests("features", list(keys))
+    return combined("reference-1", version, sorted(kinds.items()), sorted(contents.items()))
+
+
+def champion_reference(
+    context: Context, engine: Engine, features: Snapshot, keys: Sequence[str], kinds: dict[str, str], digest: str
+) -> Reference:
+    """Computed once per champion and content of its reference partitions, then read from a cache."""
+    if not keys:
+        return Reference({}, {})
+    path = context.staging("reference") / f"{digest}.json"
+    cached = load_reference(path)
+    if cached is not None:
+        return cached
+    table = rows_of(engine, features, keys, kinds)
+    bins = fixed_bins(engine, table, kinds)
+    built = build_reference(bins, profiles(engine, table, bins), row_counts(engine, table))
+    save_reference(built, path)
+    return built
+
+
+def rows_of(engine: Engine, features: Snapshot, keys: Sequence[str], kinds: dict[str, str]) -> ir.Table:
+    return engine.scan(features, keys).select("row_id", "partition", *kinds)
+
+
+def sample(engine: Engine, table: ir.Table, most_rows: int) -> pa.Table:
+    """At most that many rows, chosen and ordered by a digest of their row id: the same ones each time."""
+    marked = table.mutate(place=table["row_id"].hexdigest("md5"))
+    return engine.table(marked.order_by(["place", "row_id"]).limit(most_rows)).drop_columns(["place"])
+
+
+def reference_sample(
+    context: Context, engine: Engine, features: Snapshot, keys: Sequence[str], kinds: dict[str, str], digest: str
+) -> pa.Table:
+    rows = context.pipeline.monitor.report_max_rows
+    path = context.staging("reference") / f"{digest}-{rows}.parquet"
+    if not path.exists():
+        write_parquet(path, sample(engine, rows_of(engine, features, keys, kinds), rows))
+    return pq.read_table(path)
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Writes beside and renames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        pq.write_table(table, temporary, compression="zstd")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def classes_of(model: Row) -> list[Any]:
+    """Class labels of the champion, smallest first; the last one is the positive class of a binary task."""
+    return list(model["record"].get("classes") or [])
+
+
+def _end(context: Context, key: str) -> datetime:
+    return context.pipeline.parse(key).end

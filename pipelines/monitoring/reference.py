@@ -1,0 +1,158 @@
+"""What a champion saw in training: bins, counts per partition, and how far quiet partitions differ from each other."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.monitoring.measures import Z_99, Z_999, psi, psi_noise, wasserstein
+from pipelines.monitoring.statistics import Bins, ColumnStatistics, Profile, merged
+
+QUIET_QUANTILE = 0.95
+WATCH_FACTOR, RETRAIN_FACTOR = 1.25, 1.5  # distance kept above the quiet partitions' own differences
+WASSERSTEIN_WATCH = 0.1  # standard deviations; the threshold that Evidently starts from
+USUAL_SHARE = 0.05  # a column that is dead in more of the reference partitions is not news when it is dead
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Above `watch` a value is worth a look, above `retrain` it asks for a new model."""
+
+    watch: float
+    retrain: float
+
+
+@dataclass(frozen=True)
+class ColumnReference:
+    """One column of the reference: its bins and its statistics per reference partition, in order of partitions."""
+
+    bins: Bins
+    parts: tuple[ColumnStatistics, ...]
+
+    @property
+    def total(self) -> ColumnStatistics:
+        return merged(self.parts)
+
+    @property
+    def is_judged(self) -> bool:
+        """False for what is constant or empty within every partition: a calendar part (the month), or a column that
+        never said anything. Its values change with time or not at all, and neither is drift."""
+        return any(not part.is_dead for part in self.parts)
+
+    @property
+    def usually_alive(self) -> bool:
+        return sum(part.is_dead for part in self.parts) <= USUAL_SHARE * len(self.parts)
+
+    def psi_limits(self, current_rows: int, watch: float, retrain: float) -> Limits:
+        """Limits of the PSI of values for a partition with `current_rows` values."""
+        quiet = [psi(rest.counts, part.counts) for part, rest in self._each_against_rest() if part.values]
+        return _limits(quiet, self.total.values, current_rows, self.bins.count, watch, retrain)
+
+    def null_limits(self, current_rows: int, watch: float, retrain: float) -> Limits:
+        """Limits of the PSI between null and not null, two bins."""
+        quiet = [psi(present(rest), present(part)) for part, rest in self._each_against_rest()]
+        return _limits(quiet, self.total.rows, current_rows, 2, watch, retrain)
+
+    def wasserstein_limit(self) -> float:
+        """Watch limit; a Wasserstein distance alone never retrains, for one far outlier can make it large."""
+        quiet = [distance(rest, part, self.bins) for part, rest in self._each_against_rest() if part.values]
+        return max(WASSERSTEIN_WATCH, WATCH_FACTOR * _quantile(quiet))
+
+    def _each_against_rest(self) -> list[tuple[ColumnStatistics, ColumnStatistics]]:
+        if len(self.parts) < 2:
+            return []
+        return [(part, merged([*self.parts[:i], *self.parts[i + 1 :]])) for i, part in enumerate(self.parts)]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Grain: one champion. `rows` per reference partition, in order."""
+
+    rows: dict[str, int]
+    columns: dict[str, ColumnReference]
+
+    @property
+    def partitions(self) -> list[str]:
+        return list(self.rows)
+
+
+def present(statistics: ColumnStatistics) -> tuple[int, int]:
+    return statistics.nulls, statistics.values
+
+
+def distance(reference: ColumnStatistics, current: ColumnStatistics, bins: Bins) -> float:
+    """Normalised Wasserstein distance of a number column; 0.0 for categories and empty sides."""
+    bounds = (reference.minimum, reference.maximum, current.minimum, current.maximum)
+    if bins.kind != "number" or not bins.edges or any(bound is None for bound in bounds):
+        return 0.0
+    known = [bound for bound in bounds if bound is not None]
+    return wasserstein(reference.counts, current.counts, bins.edges, min(known), max(known), scale=reference.std or 0.0)
+
+
+def build_reference(bins: dict[str, Bins], profiles: dict[str, Profile], rows: dict[str, int]) -> Reference:
+    keys = sorted(profiles)
+    return Reference(
+        {key: rows[key] for key in keys},
+        {name: ColumnReference(fixed, tuple(profiles[key][name] for key in keys)) for name, fixed in bins.items()},
+    )
+
+
+def save_reference(reference: Reference, path: Path) -> None:
+    """Writes beside and renames, so that a reader never meets half a file."""
+    content = {
+        "rows": reference.rows,
+        "columns": {
+            name: {"bins": asdict(column.bins), "parts": [part.to_dict() for part in column.parts]}
+            for name, column in reference.columns.items()
+        },
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, sort_keys=False), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def load_reference(path: Path) -> Reference | None:
+    """The cached reference, or None when there is none."""
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    columns = {
+        name: ColumnReference(_bins(column["bins"]), tuple(map(ColumnStatistics.of, column["parts"])))
+        for name, column in content["columns"].items()
+    }
+    return Reference(dict(content["rows"]), columns)
+
+
+def _bins(values: dict[str, Any]) -> Bins:
+    return Bins(
+        kind=values["kind"],
+        edges=tuple(values["edges"]),
+        categories=tuple(values["categories"]),
+        known=None if values["known"] is None else tuple(values["known"]),
+    )
+
+
+def _limits(
+    quiet: Sequence[float], reference_rows: int, current_rows: int, bins: int, watch: float, retrain: float
+) -> Limits:
+    """The largest of: the setting, what quiet partitions show against each other, and what chance alone shows.
+
+    The last two keep weekly patterns and small partitions quiet; neither ever lowers the setting.
+    """
+    usual = _quantile(quiet)
+    alarm = max(retrain, RETRAIN_FACTOR * usual, psi_noise(reference_rows, current_rows, bins, Z_999))
+    return Limits(
+        watch=min(alarm, max(watch, WATCH_FACTOR * usual, psi_noise(reference_rows, current_rows, bins, Z_99))),
+        retrain=alarm,
+    )
+
+
+def _quantile(values: Sequence[float]) -> float:
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.quantile(finite, QUIET_QUANTILE)) if finite else 0.0
