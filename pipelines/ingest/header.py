@@ -1,0 +1,53 @@
+"""Finds the declared columns among the names of a source, or refuses the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pipelines.errors import DataError, did_you_mean, names, quote
+from pipelines.settings.source import FileSource, SqlSource
+
+_FIX = "Nothing was published. Fix the file, then clear task 'ingest'."
+
+
+def spelled(source: FileSource | SqlSource) -> dict[str, str]:
+    """Declared column name -> its name in the source."""
+    return {name: column.source_name or name for name, column in source.columns.items()}
+
+
+def match_columns(found: Sequence[str], source: FileSource | SqlSource, where: str) -> dict[str, int]:
+    """Declared column name -> position among the `found` names.
+
+    Raises:
+        DataError: E-IN-LIMIT, E-SCHEMA-DUPCOL, E-SCHEMA-MISSING or E-SCHEMA-EXTRA.
+    """
+    if len(found) > source.limits.max_columns:
+        raise DataError("E-IN-LIMIT", where, f"at most {source.limits.max_columns} columns are read, got {len(found)}")
+    twice = [name for name, count in Counter(found).items() if count > 1]
+    if twice:
+        raise DataError("E-SCHEMA-DUPCOL", where, f"column names must differ, got {names(twice)} more than once", _FIX)
+    wanted = spelled(source)
+    refuse_missing([name for name in wanted.values() if name not in set(found)], found, where)
+    extra = [name for name in found if name not in set(wanted.values())]
+    if extra and source.extra_columns == "refuse":
+        raise extra_columns(extra, where)
+    return {name: list(found).index(spelling) for name, spelling in wanted.items()}
+
+
+def refuse_missing(missing: Sequence[str], found: Sequence[str], where: str) -> None:
+    """Raises DataError E-SCHEMA-MISSING, with the nearest name that is there, when `missing` is not empty."""
+    if not missing:
+        return
+    hints = [did_you_mean(name, found) for name in missing[:1]]
+    what = f"column {quote(missing[0])} is" if len(missing) == 1 else f"columns {names(missing)} are"
+    raise DataError(
+        "E-SCHEMA-MISSING",
+        where,
+        f"{what} missing (found: {names(found)})",
+        " ".join(filter(None, [*hints, _FIX])),
+    )
+
+
+def extra_columns(extra: Sequence[str], where: str) -> DataError:
+    return DataError("E-SCHEMA-EXTRA", where, f"only declared columns are allowed, got {names(extra)} too", _FIX)
