@@ -15,6 +15,8 @@ from pipelines.errors import ConfigError, NightshiftError
 from pipelines.home import Home
 
 DONE, REFUSED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+# As they appear in --help: what one does every day comes first.
+_ORDER = ("run", "retrain", "up", "demo", "status", "explain", "quarantine", "verify", "rollback", "retract")
 # Options that may stand anywhere on the line, and whether a value follows.
 _EVERYWHERE = {"--home": True, "--config": True, "--debug": False}
 
@@ -44,6 +46,10 @@ class _Group(TyperGroup):
             lambda: work(given, "nightshift", complete_var, standalone_mode=False, **extra), debug="--debug" in given
         )
         sys.exit(code)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        known = super().list_commands(ctx)
+        return sorted(known, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
 
 
 def exit_code(work: Callable[[], Any], debug: bool = False) -> int:
@@ -119,6 +125,19 @@ def session(context: typer.Context) -> Session:
     if found is None:
         raise RuntimeError("the command was called without the application's callback")
     return found
+
+
+def used_home(context: typer.Context) -> Home:
+    """The home of this call; raises ConfigError when nothing ever ran there (often a mistyped --home)."""
+    home = session(context).home
+    if not home.root.is_dir():
+        raise ConfigError(
+            "E-HOME-EMPTY",
+            str(home.root),
+            "nothing ran in this home yet",
+            "Name another with --home, or run a pipeline.",
+        )
+    return home
 
 
 @app.callback()

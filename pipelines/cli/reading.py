@@ -1,1 +1,136 @@
-"""x"""
+"""Commands that only read: status, explain, quarantine, verify."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.cli import show
+from pipelines.cli.app import AS_JSON, NAME, REFUSED, app, used_home
+
+_PANEL = "See"
+PARTITION = Annotated[str, typer.Option("--partition", metavar="D", help="The partition, e.g. 2026-03-02.")]
+
+
+@app.command(rich_help_panel=_PANEL)
+def status(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One pipeline; all when left out.")] = None,
+    last: Annotated[int, typer.Option(min=1, metavar="N", help="Show this many partitions.")] = 30,
+    json: AS_JSON = False,
+) -> None:
+    """Show what happened: rows, scores, releases, models and drift per partition, and why the champion is champion."""
+    from pipelines.cli import state_page
+    from pipelines.report.status import pipelines_known
+    from pipelines.report.status import status as state_of
+
+    home = used_home(context)
+    if name is None:
+        states = [state_of(home, known) for known in pipelines_known(home)]
+        show.as_json(states) if json else state_page.overview(states)
+        return
+    _require_known(home, name)
+    state = state_of(home, name, last)
+    show.as_json(state) if json else state_page.one_pipeline(state)
+
+
+def _require_known(home: Any, name: str) -> None:
+    """Raises ConfigError when neither the configuration nor the ledger knows this pipeline."""
+    from pipelines.report.status import pipelines_known
+    from pipelines.settings.loader import require_pipeline
+
+    if name not in pipelines_known(home):
+        require_pipeline(name, home.config)
+
+
+@app.command(rich_help_panel=_PANEL)
+def explain(
+    context: typer.Context,
+    name: NAME,
+    key: Annotated[str, typer.Option(metavar="K", help="The business key; several columns are joined by '|'.")],
+    partition: PARTITION,
+    json: AS_JSON = False,
+) -> None:
+    """Tell the story of one row: raw record, checks, features, score, model, files."""
+    from pipelines.cli import state_page
+    from pipelines.explain import explain as story_of
+    from pipelines.runs.step import open_context
+
+    home = used_home(context)
+    story = story_of(open_context(name, partition, "cli__explain", home), key)
+    show.as_json(story) if json else state_page.sections(story)
+
+
+@app.command(rich_help_panel=_PANEL)
+def quarantine(
+    context: typer.Context,
+    name: NAME,
+    partition: PARTITION,
+    samples: Annotated[int, typer.Option(min=0, metavar="N", help="Rows to show per reason.")] = 3,
+    show_values: Annotated[bool, typer.Option("--show-values", help="Show whole records, not 120 characters.")] = False,
+    requeue: Annotated[
+        bool, typer.Option("--requeue", help="After a fix: run the partition again with today's suite and settings.")
+    ] = False,
+    json: AS_JSON = False,
+) -> None:
+    """Show the refused rows of one partition, grouped by reason; --requeue gives them another chance."""
+    from pipelines.cli import acting, quarantined
+    from pipelines.settings import load_pipeline
+
+    home = used_home(context)
+    day = load_pipeline(name, home.config).parse(partition)
+    if requeue:
+        acting.requeue(home, name, day.key, json)
+        return
+    found = quarantined.quarantine(home, name, day)
+    if json:
+        show.as_json(found)
+        return
+    show.line(f"[bold]{name} {day.key}[/bold]  {found['rows']:,} row(s) in quarantine")
+    for reason in found["reasons"]:
+        show.line(
+            f"\n[red]{show.escaped(reason['code'])}[/red]  {reason['rows']:,} row(s), refused by {reason['stage']}: "
+            f"{show.escaped(reason['example'])}"
+        )
+        for row in quarantined.samples(found["records"], reason["code"], reason["stage"], samples):
+            place = f"{row['source_file']}:{row['source_line']}"
+            text = quarantined.shortened(row["record"], show_values)
+            show.line(f"  [dim]{show.escaped(place)}[/dim]  {show.escaped(text)}")
+    if found["rows"]:
+        again = f"nightshift quarantine {name} --partition {day.key} --requeue"
+        show.hint(f"fix the file, the suite or the settings, then: {again}")
+
+
+@app.command(rich_help_panel=_PANEL)
+def verify(context: typer.Context, name: NAME, json: AS_JSON = False) -> None:
+    """Recompute row balances and the digests of all releases. Exit code 1 when something is not as recorded."""
+    from pipelines.runs.step import open_context
+    from pipelines.settings import load_pipeline
+    from pipelines.verify import verify_pipeline
+
+    home = used_home(context)
+    first = load_pipeline(name, home.config).first_partition().key
+    run = open_context(name, first, "cli__verify", home)
+    accounts = run.ledger.accounting(name)
+    problems = [f"{row['partition']}: {text}" for row in accounts for text in _imbalance(row)]
+    problems += [f"{key}: {text}" for key, texts in verify_pipeline(run).items() for text in texts]
+    releases = sum(row["state"] == "released" for row in run.ledger.releases(name))
+    if json:
+        result = {"pipeline": name, "partitions": len(accounts), "releases": releases, "problems": problems}
+        show.as_json(result)
+    else:
+        for problem in problems:
+            show.problem(f"E-DATA-HASH {name} {problem}")
+        verdict = f"[red]{len(problems)} problem(s)[/red]" if problems else "[green]everything is as recorded[/green]"
+        show.line(f"{len(accounts):,} partition(s), {releases:,} release(s): {verdict}")
+    if problems:
+        raise typer.Exit(REFUSED)
+
+
+def _imbalance(row: Any) -> list[str]:
+    """Row accounting must balance: read = clean + quarantined + duplicate."""
+    ends = row["clean"] + row["quarantined"] + row["duplicate"]
+    if row["read"] == ends:
+        return []
+    return [f"{row['read']:,} rows were read but {ends:,} are clean, quarantined or duplicate"]

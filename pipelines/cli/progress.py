@@ -1,0 +1,123 @@
+"""What a person sees while DAGs run: one line per partition, and what is being done right now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import TracebackType
+from typing import Any
+
+from pipelines.cli import show
+from pipelines.home import Home
+from pipelines.ledger import Ledger
+
+
+class Progress:
+    """Prints events of pipelines.runs.local as they come. The moving line appears only on a terminal."""
+
+    def __init__(self, home: Home, name: str, total: int, quiet: bool = False) -> None:
+        from rich import progress
+
+        self._home, self._name, self._total, self._quiet = home, name, total, quiet
+        self._console = show.console()
+        self._bar = progress.Progress(
+            progress.SpinnerColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=24),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting Airflow", total=total)
+        self._states: Counter[str] = Counter()
+        self._gates: Counter[str] = Counter()
+        self._finished = 0
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "task":
+            self._bar.update(self._task, description=f"{event['partition']}  {event['task_id']}")
+            if event["state"] == "failed" and event.get("error") and not self._quiet:
+                show.problem(event["error"])
+        elif event["event"] == "run" and str(event["dag_id"]).endswith("__retrain"):
+            self._retrained(event)
+        elif event["event"] == "run":
+            self._finished += 1
+            self._bar.update(self._task, completed=self._finished)
+            self._day(event)
+
+    def _day(self, event: dict[str, Any]) -> None:
+        from pipelines.report.status import status
+
+        rows = [row for row in status(self._home, self._name)["partitions"] if row["partition"] == event["partition"]]
+        row = rows[0] if rows else {"state": event["state"]}
+        state = row["state"] if event["state"] == "success" else ("refused" if _is_refusal(event) else "failed")
+        self._states[state] += 1
+        self._print(f"{event['partition']}  {_padded(state)}  {_accounting(row)}{_scores(row)}{_seconds(event)}")
+
+    def _retrained(self, event: dict[str, Any]) -> None:
+        """The gate's decision of this very run."""
+        decisions = Ledger(self._home.ledger_url).decisions(self._name, "gate", event["partition"])
+        mine = [row for row in decisions if row["run_id"] == event["run_id"]] or decisions
+        if event["state"] == "failed" or not mine:
+            outcome, why = event["state"], event.get("error") or ""
+        else:
+            outcome, why = str(mine[-1]["outcome"]), "; ".join(mine[-1]["reasons"])
+        if event["state"] == "awaiting_input":
+            why = "waits for an approval in the Airflow UI (Required Actions)"
+        self._gates[outcome] += 1
+        version = f"v{mine[-1]['model_version']}  " if mine and mine[-1]["model_version"] else ""
+        text = f"{event['partition']}  retrain   {show.coloured(outcome)}  {version}{show.escaped(why)}"
+        self._print(text + _seconds(event))
+
+    def _print(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(text, soft_wrap=True)
+
+    def summarise(self, keys: list[str]) -> None:
+        """Totals, and what to do next."""
+        days = ", ".join(f"{count} {state}" for state, count in sorted(self._states.items()))
+        gates = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self._gates.items()))
+        show.line(f"{sum(self._states.values())} partition(s): {days}" + (f"; retrained: {gates}" if gates else ""))
+        left = len(keys) - self._finished
+        if left > 0:
+            show.hint(f"repair what is named above, then run the same command again ({left} partition(s) not run)")
+        elif not Ledger(self._home.ledger_url).champion(self._name):
+            show.hint(f"nightshift retrain {self._name}  (nothing is scored before a first champion)")
+        else:
+            show.hint(f"nightshift status {self._name}")
+
+
+def _is_refusal(event: dict[str, Any]) -> bool:
+    """The pipeline said no to the data or a model; anything else is a breakdown."""
+    error = str(event.get("error") or "")
+    return error.startswith("E-") and not error.startswith(("E-STORE", "E-DB", "E-IO", "E-RUN", "E-S3", "E-PUB"))
+
+
+def _padded(state: str) -> str:
+    return show.coloured(state) + " " * max(0, 8 - len(state))
+
+
+def _accounting(row: dict[str, Any]) -> str:
+    if row.get("read") is None:
+        return ""
+    parts = f"{row['clean']:,} clean + {row['quarantined']:,} quarantined + {row['duplicate']:,} duplicate"
+    return f"{row['read']:,} read = {parts}"
+
+
+def _scores(row: dict[str, Any]) -> str:
+    text = f"  v{row['model']}" if row.get("model") else ""
+    return text + (f"  drift {show.coloured(row['drift'])}" if row.get("drift") else "")
+
+
+def _seconds(event: dict[str, Any]) -> str:
+    return f"  [dim]{event.get('seconds', 0):.1f} s[/dim]"

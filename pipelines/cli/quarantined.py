@@ -1,0 +1,69 @@
+"""The quarantine of one partition: reasons with their counts, and a few rows of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipelines.errors import ConfigError
+from pipelines.home import Home
+from pipelines.partitions import Partition
+from pipelines.storage.tables import Snapshot
+
+_LONGEST_RECORD = 120
+
+
+def quarantine(home: Home, name: str, partition: Partition) -> dict[str, Any]:
+    """`{"pipeline", "partition", "rows", "reasons": [...], "records": [...]}`.
+
+    A reason has `code`, `stage`, `rows` and an example of its text; most frequent first. A record has row_id,
+    source_file, source_line, stage, reasons and the record as it came. A row with two reasons counts in both.
+
+    Raises:
+        ConfigError: E-RUN-PARTITION when nothing was ever ingested for this partition.
+    """
+    snapshot = Snapshot.latest(home.table(name, "quarantine"))
+    if not snapshot.exists:
+        raise ConfigError(
+            "E-RUN-PARTITION",
+            f"{name} {partition.key}",
+            "no partition of this pipeline was ingested yet",
+            "Run it first.",
+        )
+    columns = ["row_id", "source_file", "source_line", "stage", "reasons", "record"]
+    rows = snapshot.read([partition.key], columns).sort_by("row_id").to_pylist()
+    return {
+        "pipeline": name,
+        "partition": partition.key,
+        "rows": len(rows),
+        "reasons": _reasons(rows),
+        "records": rows,
+    }
+
+
+def _reasons(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        for reason in dict.fromkeys(row["reasons"] or ["UNKNOWN"]):
+            code, _, text = reason.partition(":")
+            entry = found.setdefault(
+                (row["stage"], code), {"code": code, "stage": row["stage"], "rows": 0, "example": text.strip()}
+            )
+            entry["rows"] += 1
+    return sorted(found.values(), key=lambda entry: (-entry["rows"], entry["stage"], entry["code"]))
+
+
+def samples(rows: Iterable[Mapping[str, Any]], code: str, stage: str, most: int) -> list[Mapping[str, Any]]:
+    """The first rows that were refused for this reason."""
+    fitting = [
+        row
+        for row in rows
+        if row["stage"] == stage and any(reason.partition(":")[0] == code for reason in row["reasons"] or ["UNKNOWN"])
+    ]
+    return fitting[:most]
+
+
+def shortened(record: str | None, whole: bool) -> str:
+    """The record on one line; personal data may stand in it, so that only its beginning is shown."""
+    text = (record or "").replace("\n", "\\n").replace("\r", "\\r")
+    return text if whole or len(text) <= _LONGEST_RECORD else text[:_LONGEST_RECORD] + f"... ({len(text):,} characters)"
