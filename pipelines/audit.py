@@ -15,7 +15,7 @@ from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.errors import DataError, names
 from pipelines.score import open_model
-from pipelines.staged import Pin, Scores, champion_for, pinned, staged_scores, why_nothing
+from pipelines.staged import Pin, Scores, champion_for, close_pin, pinned, staged_scores, why_nothing
 
 Summary = dict[str, Any]
 _BINS = 10
@@ -61,6 +61,7 @@ def audit(context: Context) -> Summary:
         _check_shift(context, engine, table, findings)
     _record(context, pin, findings)
     if findings.problems:
+        close_pin(context)
         raise _refusal(context, findings)
     return {"state": "done", "outcome": "PASS", "notes": findings.notes, **findings.numbers}
 

@@ -18,7 +18,7 @@ from pipelines.errors import ConfigError, DataError, StorageError, names
 from pipelines.failpoints import reach
 from pipelines.ledger import Row
 from pipelines.retract import retract, sweep
-from pipelines.staged import Pin, Scores, champion_for, pinned, staged_scores, why_nothing
+from pipelines.staged import Pin, Scores, champion_for, close_pin, pinned, staged_scores, why_nothing
 from pipelines.storage.digests import RowDigest, combined
 from pipelines.storage.durable import aside, named_errors
 from pipelines.storage.exports import Exports, write_groups
@@ -79,13 +79,15 @@ def _publish(
     digest = _export(context, pin, scores, exports, rows, release_id, shared)
     input_digest = combined("predictions", release_id)
     if context.published("predictions", input_digest) is None:
-        facts = {"rows": rows.count, **shared}
-        context.publish("predictions", base, _prediction_rows(context, rows, shared), input_digest, facts)
+        published = _prediction_rows(context, rows, shared)
+        facts = {"rows": rows.count, **shared, "columns": published.schema.names}
+        context.publish("predictions", base, published, input_digest, facts)
     with exports.lock(context.key):
         _require_newest(context, input_digest)
         switched = exports.point(context.key, release_id)
         reach("export.after_pointer")
         recorded = _record(context, exports, rows, digest, shared)
+    close_pin(context)
     return {
         "state": "done" if switched or recorded else "unchanged",
         "rows": rows.count,

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pipelines.context import Context
 from pipelines.errors import DataError, ModelError, did_you_mean, names
 from pipelines.failpoints import reach
-from pipelines.staged import Pin, Shard, champion_for, decide_pin, pinned, shard_of, why_nothing
+from pipelines.staged import Pin, Shard, champion_for, decide_pin, open_pin, shard_of, why_nothing
 from pipelines.storage.durable import aside, named_errors, settle
 
 __all__ = ["champion_for", "open_model", "plan_shards", "score"]
@@ -58,7 +58,7 @@ def score(context: Context, shard: int = 0) -> Summary:
         DataError: E-SCORE-SCHEMA when the features lack a column of the model.
         ModelError: E-MODEL-*, E-SCORE-SHAPE when the model cannot be trusted or used.
     """
-    pin = pinned(context) or decide_pin(context)
+    pin = open_pin(context)
     if pin is None:
         return {"state": "skipped", "reason": why_nothing(context), "shard": shard}
     if not 0 <= shard < pin.shards:

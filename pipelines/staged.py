@@ -15,7 +15,7 @@ from pipelines.context import Context
 from pipelines.errors import DataError
 from pipelines.ledger import Row
 from pipelines.storage.digests import combined
-from pipelines.storage.durable import canonical_json, sha256_of, write_bytes
+from pipelines.storage.durable import canonical_json, exclusive, sha256_of, write_bytes
 from pipelines.storage.tables import Snapshot
 
 
@@ -73,21 +73,43 @@ def decide_pin(context: Context) -> Pin | None:
         key=context.pipeline.key,
         shards=context.pipeline.score.shards,
     )
-    write_bytes(_pin_file(context), canonical_json(asdict(pin)))
+    _write_pin(context, pin, is_closed=False)
     return pin
 
 
+def open_pin(context: Context) -> Pin | None:
+    """The pin of this run; the first shard to ask decides, also again after the run was judged (a cleared run)."""
+    with exclusive(_pin_file(context).with_suffix(".lock")):
+        pin, is_closed = _read_pin(context)
+        return pin if pin and not is_closed else decide_pin(context)
+
+
 def pinned(context: Context) -> Pin | None:
-    """What this run decided, while its features are still the published ones; None when it has to decide."""
+    """What this run decided, while its features are still the published ones; else None."""
+    return _read_pin(context)[0]
+
+
+def close_pin(context: Context) -> None:
+    """Marks that this run's scores were released or refused: when it is cleared, `score` decides anew."""
+    pin, is_closed = _read_pin(context)
+    if pin and not is_closed:
+        _write_pin(context, pin, is_closed=True)
+
+
+def _read_pin(context: Context) -> tuple[Pin | None, bool]:
     try:
-        values = json.loads(_pin_file(context).read_text())
+        content = json.loads(_pin_file(context).read_text())
     except FileNotFoundError:
-        return None
-    pin = Pin(**values | {"key": tuple(values["key"])})
+        return None, False
+    pin = Pin(**content["pin"] | {"key": tuple(content["pin"]["key"])})
     features = context.ledger.publication(context.name, "features", context.key)
     is_current = features is not None and features["content_digest"] == pin.features_digest
     is_current = is_current and pin.key == context.pipeline.key and pin.shards == context.pipeline.score.shards
-    return pin if is_current else None
+    return (pin if is_current else None), content["is_closed"]
+
+
+def _write_pin(context: Context, pin: Pin, is_closed: bool) -> None:
+    write_bytes(_pin_file(context), canonical_json({"pin": asdict(pin), "is_closed": is_closed}))
 
 
 def why_nothing(context: Context) -> str:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pyarrow.parquet as pq
+
 from pipelines.context import Context
 from pipelines.errors import DataError
 from pipelines.ledger import Row
@@ -26,14 +32,24 @@ def verify_release(context: Context) -> list[str]:
     return problems + _table_problems(context, released[-1] if released else None)
 
 
-def verify_pipeline(context: Context) -> dict[str, list[str]]:
-    """Problems per partition that was ever released; partitions without problems are left out."""
-    keys = sorted({row["partition"] for row in context.ledger.releases(context.name)})
-    found = {}
-    for key in keys:
-        run = Context(context.pipeline, context.home, context.ledger, context.pipeline.parse(key), context.run_id)
-        found[key] = verify_release(run)
-    return {key: problems for key, problems in found.items() if problems}
+def verify(context: Context) -> dict[str, Any]:
+    """Recomputes releases, row counts and row accounting of all partitions of the pipeline; see `problems`."""
+    releases = {row["partition"] for row in context.ledger.releases(context.name)}
+    problems = [f"{key}: {text}" for key in sorted(releases) for text in verify_release(_partition_of(context, key))]
+    accounting = context.ledger.accounting(context.name)
+    for row in accounting:
+        problems += [f"{row['partition']}: {text}" for text in _balance_problems(context, row)]
+    counted = 0
+    for table in _tables(context):
+        found, partitions = _count_problems(context, table)
+        problems, counted = problems + found, counted + partitions
+    return {
+        "pipeline": context.name,
+        "released_partitions": len(releases),
+        "balanced_partitions": len(accounting),
+        "counted_partitions": counted,
+        "problems": problems,
+    }
 
 
 def require_sound(context: Context) -> None:
@@ -86,7 +102,7 @@ def _table_problems(context: Context, released: Row | None) -> list[str]:
     problems = []
     if publication["row_count"] != wanted:
         problems.append(f"'predictions' must hold {wanted} rows of this partition, got {publication['row_count']}")
-    digest, rows = _table_digest(context)
+    digest, rows = _table_digest(context, publication["facts"].get("columns"))
     if rows and digest != publication["content_digest"]:
         problems.append(
             f"the rows of 'predictions' must have digest {publication['content_digest'][:16]}..., got {digest[:16]}..."
@@ -96,11 +112,57 @@ def _table_problems(context: Context, released: Row | None) -> list[str]:
     return problems
 
 
-def _table_digest(context: Context) -> tuple[str, int]:
-    """Digest and count of this partition's rows, in the order in which they were published."""
+def _partition_of(context: Context, key: str) -> Context:
+    return replace(context, partition=context.pipeline.parse(key))
+
+
+def _tables(context: Context) -> list[str]:
+    kinds = ["raw", "quarantine", "duplicates", "clean", "features", "predictions"]
+    kinds += [f"dimension_{name}" for name in context.pipeline.dimensions]
+    return kinds + [f"labels_{name}" for name in context.pipeline.label_sources]
+
+
+def _publications(context: Context, table: str) -> list[Row]:
+    """The newest publication per partition (and stage)."""
+    names = [f"{table}/ingest", f"{table}/validate"] if table == "quarantine" else [table]
+    return [row for name in names for row in context.ledger.publications(context.name, name)]
+
+
+def _count_problems(context: Context, table: str) -> tuple[list[str], int]:
+    """Compares the rows that the ledger has per partition with those in the Parquet files of the newest version."""
+    wanted: Counter[str] = Counter()
+    for row in _publications(context, table):
+        wanted[row["partition"]] += row["row_count"]
+    snapshot = context.snapshot(table)
+    problems = []
+    for key in sorted(wanted):
+        rows = sum(pq.read_metadata(path).num_rows for path in snapshot.files([key]))
+        if rows != wanted[key]:
+            problems.append(f"{key}: '{table}' must hold {wanted[key]} rows, its files have {rows}")
+    return problems, len(wanted)
+
+
+def _balance_problems(context: Context, row: Row) -> list[str]:
+    """read = clean + quarantined + duplicate, and `clean` as published."""
+    parts = row["clean"] + row["quarantined"] + row["duplicate"]
+    problems = []
+    if row["read"] != parts:
+        problems.append(f"{row['read']} rows were read, but {parts} are clean, quarantined or duplicate")
+    clean = context.ledger.publication(context.name, "clean", row["partition"])
+    if row["state"] == "clean" and (clean is None or clean["row_count"] != row["clean"]):
+        problems.append(f"'clean' must hold {row['clean']} rows, got {clean['row_count'] if clean else 'none'}")
+    return problems
+
+
+def _table_digest(context: Context, columns: list[str] | None) -> tuple[str, int]:
+    """Digest and count of this partition's rows, with the columns and in the order in which they were published.
+
+    The table may have more columns by now, or the same in another order.
+    """
     snapshot = context.snapshot("predictions")
     with context.engine("release") as engine:
-        reader = engine.reader(engine.scan(snapshot, [context.key]), order_by=["row_id"])
+        table = engine.scan(snapshot, [context.key])
+        reader = engine.reader(table.select(*columns) if columns else table, order_by=["row_id"])
         digest = RowDigest(reader.schema)
         for batch in reader:
             digest.update(batch)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import getpass
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 from pipelines.errors import StorageError
 
 _READ_BYTES = 1 << 20
+_LOCK_SECONDS = 60.0
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -93,6 +96,21 @@ def require_writable(folder: Path) -> None:
 
 
 @contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Only one process at a time is inside, per lock file. The lock ends with its process at the latest.
+
+    Raises:
+        StorageError: E-IO-LOCKED when another process stays inside for a minute.
+    """
+    with named_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    with file:
+        _acquire(file.fileno(), path)
+        yield
+
+
+@contextmanager
 def named_errors(path: Path) -> Iterator[None]:
     """Turns "disk full" and "read-only" into errors that name the path; other trouble passes as it is."""
     try:
@@ -120,3 +138,16 @@ def named_errors(path: Path) -> Iterator[None]:
 
 def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
+
+
+def _acquire(descriptor: int, path: Path) -> None:
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                what = f"another process has held this lock for over {_LOCK_SECONDS:.0f} seconds"
+                raise StorageError("E-IO-LOCKED", str(path), what, "End it if it hangs, then run this again.") from None
+            time.sleep(0.05)

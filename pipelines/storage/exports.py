@@ -9,13 +9,11 @@ by pyarrow, pandas, DuckDB's glob and Spark. This class does every file operatio
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from pipelines.errors import StorageError
 from pipelines.failpoints import reach
 from pipelines.storage.durable import (
     canonical_json,
+    exclusive,
     named_errors,
     require_space,
     require_writable,
@@ -37,7 +36,6 @@ from pipelines.storage.durable import (
 MANIFEST = "_manifest.json"
 GROUP_ROWS = 131_072
 _FILE_ROWS = 2_097_152
-_LOCK_SECONDS = 60.0
 
 
 def write_groups(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], compression: str) -> int:
@@ -168,18 +166,9 @@ class Exports:
         sync(self.root)
         return True
 
-    @contextmanager
-    def lock(self, partition: str) -> Iterator[None]:
-        """One process at a time changes a pointer and what is recorded of it. Ends with the process at the latest.
-
-        Raises:
-            StorageError: E-PUB-LOCKED when another process held it for a minute.
-        """
-        folder = self.root / "_releases" / partition
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as file:
-            _acquire(file.fileno(), partition)
-            yield
+    def lock(self, partition: str) -> AbstractContextManager[None]:
+        """One process at a time changes a pointer and what is recorded of it."""
+        return exclusive(self.root / "_releases" / partition / ".lock")
 
     def bury(self, partition: str, content: dict[str, Any]) -> None:
         """Leaves a tombstone that says why a release was taken back."""
@@ -276,17 +265,3 @@ def _differences(path: Path, entry: dict[str, Any]) -> list[str]:
         return [f"{path} must have sha256 {entry['sha256'][:16]}..., got {actual[:16]}..."]
     rows = pq.read_metadata(path).num_rows
     return [] if rows == entry["rows"] else [f"{path} must have {entry['rows']} rows, got {rows}"]
-
-
-def _acquire(descriptor: int, partition: str) -> None:
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise StorageError(
-                    "E-PUB-LOCKED", f"partition {partition}", "another process holds the release for over a minute"
-                ) from None
-            time.sleep(0.05)

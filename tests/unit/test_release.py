@@ -15,7 +15,7 @@ from pipelines.errors import ConfigError, DataError, StorageError
 from pipelines.release import release, retract, sweep
 from pipelines.score import plan_shards, score
 from pipelines.storage.exports import Exports
-from pipelines.verify import require_sound, verify_pipeline, verify_release
+from pipelines.verify import require_sound, verify, verify_release
 from tests.builders import context
 from tests.scoring import ARTIFACT, Stub, again, champion, features, file_digests, run_all, use_models
 
@@ -328,7 +328,7 @@ def test_verify_finds_damage_and_a_new_run_repairs_it(run, damage, text):
     sound = file_digests(run.home.root / "exports")
     damage(run.home.root / summary["path"])
     assert text in verify_release(run)[0]
-    assert list(verify_pipeline(run)) == ["2026-03-05"]
+    assert verify(run)["problems"][0].startswith("2026-03-05: ")
     with pytest.raises(DataError, match=r"E-DATA-HASH .*nightshift run payments --from 2026-03-05"):
         require_sound(run)
     run_all(again(run))
@@ -349,6 +349,27 @@ def test_verify_finds_rows_that_were_changed_in_the_table(run):
     table = run.snapshot("predictions").delta()
     table.update(predicate="partition = '2026-03-05'", updates={"score": "0.9"})
     assert "rows of 'predictions' must have digest" in verify_release(run)[0]
+
+
+def test_verify_counts_every_table_and_balance(run):
+    features(run, [10.0, 20.0], table="clean")
+    features(run, [10.0, 20.0])
+    run_all(run)
+    counts = {"read": 3, "clean": 2, "quarantined": 1, "duplicate": 0, "run_id": "run-1"}
+    run.ledger.set_accounting(run.name, run.key, state="clean", **counts)
+    sound = {"pipeline": "payments", "released_partitions": 1, "balanced_partitions": 1, "counted_partitions": 3}
+    assert verify(run) == {**sound, "problems": []}
+    run.ledger.set_accounting(run.name, run.key, state="clean", **counts | {"clean": 1, "duplicate": 2})
+    assert verify(run)["problems"] == [
+        "2026-03-05: 3 rows were read, but 4 are clean, quarantined or duplicate",
+        "2026-03-05: 'clean' must hold 1 rows, got 2",
+    ]
+
+
+def test_verify_finds_a_table_that_lost_rows(run):
+    features(run, [10.0, 20.0])
+    run.snapshot("features").delta().delete("payment_id = 'p0'")
+    assert verify(run)["problems"] == ["2026-03-05: 'features' must hold 2 rows, its files have 1"]
 
 
 def test_sweep_removes_only_what_nobody_names(run):

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.audit import audit
 from pipelines.errors import DataError, ModelError
 from pipelines.score import plan_shards, score
 from pipelines.staged import champion_for, pinned, staged_scores
@@ -153,6 +154,19 @@ def test_plan_decides_anew_when_the_run_is_cleared(tmp_path, run):
     champion(run, 2)
     plan_shards(run)
     assert score(run)["model_version"] == 2
+
+
+def test_a_cleared_run_whose_scores_failed_the_audit_takes_the_champion_of_now(tmp_path, run):
+    """Else a rollback could not help the run that the bad champion stopped."""
+    run = context(tmp_path, partition="2026-03-05", score={"model": "current"})
+    champion(run, 1)
+    champion(run, 2)
+    features(run, [1010.0])
+    score(run)
+    with pytest.raises(DataError, match="E-AUDIT-RANGE"):
+        audit(run)
+    promote(run, 1, run.partition.start)
+    assert score(run)["model_version"] == 1
 
 
 def test_a_second_attempt_leaves_a_staged_shard_alone(run):
