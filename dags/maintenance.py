@@ -37,7 +37,7 @@ with DAG(
         return reap_attempts(params["dead_after_hours"])
 
     @task
-    def sweep_staging(params: dict) -> dict[str, int]:
+    def sweep_staging(params: dict) -> dict[str, list[str]]:
         from pipelines.maintenance import sweep_staging
 
         return sweep_staging(params["staging_days"], dry_run=params["dry_run"])

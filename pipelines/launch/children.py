@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +15,7 @@ from pathlib import Path
 
 _LONGEST_PAUSE_SECONDS = 60.0
 _STEADY_SECONDS = 120.0  # a child that lived this long starts again from the shortest pause
-_PATIENCE_SECONDS = 15.0  # a scheduler has been seen to need 13 s after SIGTERM
+_PATIENCE_SECONDS = 6.0  # steps survive a kill at any moment, so a scheduler that waits for its workers need not
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Child:
                 stderr=log,
                 env=dict(self.environment),
                 start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
         self.started = time.monotonic()
 
@@ -75,6 +78,11 @@ class Child:
         if self.process:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def _end_with_parent() -> None:
+    """Asks Linux to send SIGTERM to this child when `make up` dies, even by kill -9 (prctl PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def stop_all(children: Sequence[Child]) -> None:

@@ -127,7 +127,7 @@ def _prepare(home: Home, environment: dict[str, str], is_asked_to_stop: Callable
 
 def _pool_command(home: Home) -> list[list[str]]:
     """One import of all pools that pipelines name: a task whose pool is missing would wait silently for ever."""
-    wanted = {}
+    wanted: dict[str, dict[str, object]] = {}
     for name in pipeline_names(home.config):
         with contextlib.suppress(ConfigError, ValueError):
             resources = load_pipeline(name, home.config).resources.values()

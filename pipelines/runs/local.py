@@ -139,7 +139,7 @@ def run_days(
 def run_day(
     airflow: LocalAirflow, name: str, partition: str, schedule: str | None = None, on_event: OnEvent | None = None
 ) -> list[Event]:
-    """Runs `<name>__daily`, then `<name>__retrain` where the day asked for it or `schedule` says (in words) that it is due."""
+    """Runs `<name>__daily`, then `<name>__retrain` where the day asked for it or `schedule` (words) is given."""
     day = airflow.run(f"{name}__daily", partition, {"partition_key": partition}, on_event)
     if day["state"] != "success":
         return [day]

@@ -48,6 +48,7 @@ def _act(step: str, context: Context, arguments: dict[str, Any]) -> dict[str, An
         file.write(json.dumps(line) + "\n")
     wish = _wish(step, context.key)
     if wish == "fail":
+        _account(context, "refused")
         raise DataError("E-FAKE-DATA", context.where, "the fake data are bad", "Send other data.")
     if wish == "retryable":
         tries = sum(call["step"] == step and call["partition"] == context.key for call in calls())

@@ -1,0 +1,99 @@
+"""The daily clean-up: registry aliases that drifted from the ledger, attempts of dead runs, unpublished leftovers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pipelines.context import Context
+from pipelines.errors import NightshiftError
+from pipelines.home import Home
+from pipelines.ledger import Ledger
+from pipelines.settings import Pipeline, load_pipeline, pipeline_names
+
+log = logging.getLogger("nightshift")
+
+CHAMPION = "champion"
+
+
+def reconcile_aliases(home: Home | None = None) -> dict[str, str]:
+    """Points each registered model's alias `champion` to the ledger's champion; the ledger always wins.
+
+    Returns:
+        Per pipeline with a champion: `agrees`, or `repaired: 3 -> 4`, or `missing: ...` when the registry has no such
+        model (scoring does not need the registry).
+    """
+    home = home or Home.resolve()
+    ledger = Ledger(home.ledger_url)
+    champions = {pipeline.name: ledger.champion(pipeline.name) for pipeline in _pipelines(home)}
+    return {name: _reconcile(home, name, str(row["version"])) for name, row in champions.items() if row}
+
+
+def _reconcile(home: Home, name: str, version: str) -> str:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(home.mlflow_uri)
+    try:
+        # Values are text over HTTP and integers on a database URL.
+        found = {alias: str(value) for alias, value in client.get_registered_model(name).aliases.items()}
+        if found.get(CHAMPION) == version:
+            return "agrees"
+        client.set_registered_model_alias(name, CHAMPION, version)
+    except MlflowException as error:
+        log.warning("E-REG-ALIAS-DRIFT %s: the registry cannot name version %s: %s", name, version, error)
+        return f"missing: {error.error_code}"
+    log.warning("E-REG-ALIAS-DRIFT %s: alias '%s' was %s, is %s now", name, CHAMPION, found.get(CHAMPION), version)
+    return f"repaired: {found.get(CHAMPION)} -> {version}"
+
+
+def reap_attempts(dead_after_hours: int, home: Home | None = None) -> dict[str, int]:
+    """Ends attempts that are 'running' for longer than this (their process was killed); how many, per pipeline."""
+    home = home or Home.resolve()
+    ledger = Ledger(home.ledger_url)
+    before = datetime.now(UTC) - timedelta(hours=dead_after_hours)
+    reaped = {}
+    for pipeline in _pipelines(home):
+        dead = [
+            row for row in ledger.attempts(pipeline.name) if row["state"] == "running" and row["started_at"] < before
+        ]
+        for row in dead:
+            error = (
+                f"E-RUN-DEAD {pipeline.name} {row['partition']}: '{row['step']}' never ended; its process was killed"
+            )
+            ledger.end_attempt(row["id"], "failed", None, error, None)
+        reaped[pipeline.name] = len(dead)
+    return reaped
+
+
+def sweep_staging(staging_days: int, dry_run: bool = True, home: Home | None = None) -> dict[str, list[str]]:
+    """Removes unpublished work that nothing touched for this many days; a dry run only names it, per pipeline."""
+    from pipelines.retract import sweep
+
+    home = home or Home.resolve()
+    found = {}
+    for context in _contexts(home):
+        found[context.name] = list(sweep(context, older_than_hours=24 * staging_days, dry_run=dry_run)["removed"])
+        log.info(
+            "%s: %d leftover(s)%s", context.name, len(found[context.name]), " (dry run)" if dry_run else " removed"
+        )
+    return found
+
+
+def _contexts(home: Home) -> Iterator[Context]:
+    ledger = Ledger(home.ledger_url)
+    for pipeline in _pipelines(home):
+        yield Context(pipeline, home, ledger, pipeline.first_partition(), "maintenance")
+
+
+def _pipelines(home: Home) -> list[Pipeline]:
+    """Pipelines whose settings load; a broken one is reported elsewhere and must not stop the clean-up of others."""
+    loaded: list[Any] = []
+    for name in pipeline_names(home.config):
+        try:
+            loaded.append(load_pipeline(name, home.config))
+        except (NightshiftError, ValueError) as error:
+            log.warning("%s is left out: %s", name, error)
+    return loaded
