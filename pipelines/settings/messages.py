@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from pipelines.errors import did_you_mean, quote
 from pipelines.settings.places import Spot, choices, declared_fields, locate
-from pipelines.settings.yaml_source import Document, Place
+from pipelines.settings.yaml_source import Document, Place, plain_value
 
 _NAME_RULE = "start with a lower-case letter and hold only a-z, 0-9 and _ (at most 63)"
 # pydantic's error type -> what the value must be.
@@ -152,10 +152,20 @@ def _wrong_value(place: Place, kind: str, item: ErrorDetails, document: Document
     rule = _MUST_BE.get(kind)
     if rule is None:
         return f"{name_of(place)}: {item['msg']}, got {written}"
-    advice = ". Put it in quotes" if kind == "string_type" and place in document.texts else ""
+    advice = _about_quotes(kind, document.value_at(place))
     if kind in ("too_short", "too_long"):
         written = f"{len(item['input'])}"
     return f"{name_of(place)} must {rule(item.get('ctx') or {})}, got {written}{advice}"
+
+
+def _about_quotes(kind: str, value: Any) -> str:
+    """Quotes make text of a number, and a number needs them to be text."""
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return ". Put it in quotes"
+    wanted = {"bool_type": bool, "int_type": int, "float_type": float | int}.get(kind)
+    if wanted and isinstance(value, str) and isinstance(plain_value(value), wanted):
+        return ". Leave out the quotes"
+    return ""
 
 
 def report_rule(base: Place, text: str, document: Document) -> None:

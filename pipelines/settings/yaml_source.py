@@ -136,7 +136,13 @@ class _Reader:
             line = self._line(follows)
             document.report("E-CONFIG-YAML", (), "a second document starts here ('---'); one file holds one", line)
         if not isinstance(document.data, dict):
-            got = "nothing" if document.data is None else f"{quote(document.data)}"
+            got = (
+                "a list"
+                if isinstance(document.data, list)
+                else quote(document.texts[()])
+                if document.texts[()]
+                else "nothing"
+            )
             document.report("E-CONFIG-VALUE", (), f"the file must hold 'key: value' lines, got {got}", 1)
             document.data = None
         return document
@@ -203,7 +209,7 @@ class _Reader:
                 "E-CONFIG-YAML", (*place, text), "the merge key '<<' must be replaced by the keys it stands for", line
             )
             return None
-        if event.style is None and not isinstance(plain := _plain(text), str):
+        if event.style is None and not isinstance(plain := plain_value(text), str):
             report("E-CONFIG-YAML", (*place, text), f"a key must be text, got {quote(text)}. Quote it", line)
             return text if plain is not None else None
         if event.style is None and _trap(text):
@@ -221,6 +227,8 @@ class _Reader:
     def _repeated(self, items: list[Any], place: Place) -> None:
         seen: set[str] = set()
         for position, item in enumerate(items):
+            if (*place, position) in self.document.refused:
+                continue
             if isinstance(item, str) and item in seen:
                 self.document.report("E-CONFIG-DUPLICATE", (*place, position), f"{quote(item)} is listed twice")
             if isinstance(item, str):
@@ -237,7 +245,7 @@ class _Reader:
         if wrong := _impossible_date(text):
             self.document.report("E-CONFIG-DATE", place, wrong, self._line(event))
             return text
-        return _plain(text)
+        return plain_value(text)
 
     @staticmethod
     def _line(event: Any) -> int:
@@ -252,7 +260,7 @@ class _Reader:
             depth -= isinstance(following, yaml.CollectionEndEvent)
 
 
-def _plain(text: str) -> Any:
+def plain_value(text: str) -> Any:
     """The value of an unquoted scalar by YAML 1.2's core rules; dates stay text."""
     if _NULL.fullmatch(text):
         return None
