@@ -27,6 +27,7 @@ from pipelines.storage.tables import Snapshot
 
 Summary = dict[str, Any]
 _VERSION = "deduplicate/1"
+_STAGES = ("ingest", "validate")
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ def _counts(context: Context, engine: Engine, raw: Row, judged: ir.Table, clean:
             conflicts=losers.identity.nunique(where=losers.is_conflict),
         )
     ).to_pylist()[0]
-    quarantined = {stage: _row_count(context, f"quarantine/{stage}") for stage in ("ingest", "validate")}
+    quarantined = {stage: _row_count(context, f"quarantine/{stage}") for stage in _STAGES}
     return Counts(
         read=int(raw["facts"].get("read", raw["row_count"] + quarantined["ingest"])),
         clean=clean,
@@ -263,8 +264,7 @@ def _close(context: Context, engine: Engine, counts: Counts) -> None:
     clean, quarantined, duplicate = (_file_rows(snapshot, context.key) for snapshot in tables.values())
     if counts.read != clean + quarantined + duplicate:
         raise _unbalanced(context, counts.read, clean, quarantined, duplicate, "are in the published files")
-    ids = pa.schema([("row_id", pa.string())])
-    everywhere = ibis.union(*[engine.scan(snapshot, [context.key], ids) for snapshot in tables.values()])
+    everywhere = ibis.union(*[_row_ids(engine, snapshot, context.key) for snapshot in tables.values()])
     distinct = int(engine.table(everywhere.aggregate(ids=everywhere.row_id.nunique()))["ids"][0].as_py())
     if distinct != counts.read:
         raise DataError(
@@ -286,13 +286,24 @@ def _close(context: Context, engine: Engine, counts: Counts) -> None:
     )
 
 
+def _row_ids(engine: Engine, snapshot: Snapshot, partition: str) -> ir.Table:
+    """Ids of the source's rows; quarantine also holds records of dimensions and labels."""
+    if snapshot.name != "quarantine":
+        return engine.scan(snapshot, [partition], pa.schema([("row_id", pa.string())]))
+    rows = engine.scan(snapshot, [partition], QUARANTINE)
+    return rows.filter(rows.stage.isin(list(_STAGES))).select("row_id")
+
+
 def _file_rows(snapshot: Snapshot, partition: str) -> int:
     """Rows in the footers of the published files, read by another reader than the engine."""
     import pyarrow.dataset as ds
 
     if not snapshot.files([partition]):
         return 0
-    return int(snapshot.delta().to_pyarrow_dataset().count_rows(filter=ds.field("partition") == partition))
+    wanted = ds.field("partition") == partition
+    if snapshot.name == "quarantine":
+        wanted = wanted & ds.field("stage").isin(list(_STAGES))
+    return int(snapshot.delta().to_pyarrow_dataset().count_rows(filter=wanted))
 
 
 def _stream(engine: Engine, table: ir.Table, schema: pa.Schema) -> pa.RecordBatchReader:

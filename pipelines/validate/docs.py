@@ -15,10 +15,9 @@ from pipelines.context import Context
 from pipelines.storage.durable import write_bytes
 from pipelines.validate.checks import Problem
 from pipelines.validate.rules import RuleResult
-from pipelines.validate.texts import masked, rule_text
+from pipelines.validate.texts import masked, observed_text, rule_text
 
 _MOST_SAMPLES = 20
-_MOST_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def _entry(result: RuleResult, rows: pa.Table) -> dict[str, Any]:
         "severity": rule.severity,
         "status": result.status,
         "error": result.error,
-        "observed": shown(result.observed),
+        "observed": observed_text(result.observed),
         "count": result.unexpected_count,
         "percent": result.unexpected_percent,
         "more": max(0, len(result.rows) - _MOST_SAMPLES),
@@ -104,18 +103,6 @@ def _entry(result: RuleResult, rows: pa.Table) -> dict[str, Any]:
             for row in values
         ],
     }
-
-
-def shown(value: Any) -> str | None:
-    """An observed value as text; texts in it are shown by their shape only."""
-    if value is None:
-        return None
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {shown(item)}" for name, item in value.items())
-    if isinstance(value, list | tuple | set):
-        shown = [masked(item) for item in list(value)[:_MOST_LISTED]]
-        return ", ".join(shown) + (f" and {len(value) - _MOST_LISTED} more" if len(value) > _MOST_LISTED else "")
-    return masked(value)
 
 
 @lru_cache(maxsize=1)

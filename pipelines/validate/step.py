@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -14,20 +13,18 @@ from pipelines.errors import ConfigError, DataError
 from pipelines.failpoints import reach
 from pipelines.ingest.columns import raw_schema
 from pipelines.ledger import Row
-from pipelines.settings.pipeline import Pipeline
 from pipelines.storage.digests import combined
 from pipelines.validate import checks, docs
 from pipelines.validate.checks import Problem
 from pipelines.validate.docs import Verdict
+from pipelines.validate.outcome import problems_of, refusal_text, warnings_of
 from pipelines.validate.quarantine import STAGE, quarantine_reader, reasons_by_row, rule_counts
-from pipelines.validate.rules import RuleResult, run_suite
+from pipelines.validate.rules import run_suite
 from pipelines.validate.suites import Suite, load_suite
-from pipelines.validate.texts import rule_text
 
 Summary = dict[str, Any]
 TABLE = f"quarantine/{STAGE}"
 _VERSION = "validate/1"
-_MOST_PROBLEMS_NAMED = 3
 
 
 def validate(context: Context) -> Summary:
@@ -58,14 +55,14 @@ def validate(context: Context) -> Summary:
     rows = _read(context, source, int(raw["row_count"]))
     results = run_suite(suite, rows.select(list(context.pipeline.source.columns))) if rows.num_rows else []
     reasons = reasons_by_row(results, rows)
-    problems = _problems(context, rows, read, refused_by_ingest, reasons, volume, results)
-    refusal = _named(problems)
+    problems = problems_of(context, rows, read, refused_by_ingest, reasons, volume, results)
+    refusal = refusal_text(problems)
     verdict = Verdict(
         read=read,
         ingest_quarantined=refused_by_ingest,
         quarantined=rows.num_rows if problems else len(reasons),
         problems=tuple(problems),
-        warnings=tuple(_warnings(rows, context.pipeline, results)),
+        warnings=tuple(warnings_of(rows, context.pipeline, results)),
     )
     reach("validate.mid")
     docs.write_page(context, suite.name, verdict, results, rows)
@@ -175,92 +172,6 @@ def _read(context: Context, source: Any, expected: int) -> pa.Table:
             "Run 'ingest' again.",
         )
     return rows
-
-
-def _problems(
-    context: Context,
-    rows: pa.Table,
-    read: int,
-    refused_by_ingest: int,
-    reasons: Mapping[int, list[str]],
-    volume: Problem | None,
-    results: list[RuleResult],
-) -> list[Problem]:
-    """All reasons to refuse the partition, the most telling first."""
-    pipeline = context.pipeline
-    nothing = checks.empty(read)
-    if nothing:
-        return [nothing]
-    counts = rule_counts(reasons)
-    share = checks.quarantine_share(
-        read, refused_by_ingest + len(reasons), counts, pipeline.validate_.max_quarantine_share
-    )
-    if share and refused_by_ingest:
-        counts += _ingest_reasons(context)
-        share = checks.quarantine_share(
-            read, refused_by_ingest + len(reasons), counts, pipeline.validate_.max_quarantine_share
-        )
-    found = [volume, checks.nulls(rows, pipeline), checks.freshness(rows, pipeline, context.partition), share]
-    return [problem for problem in found if problem] + _rule_problems(results)
-
-
-def _ingest_reasons(context: Context) -> Counter[str]:
-    """How often ingest gave each reason; read only when a partition is about to be refused."""
-    snapshot = context.snapshot("quarantine")
-    table = snapshot.read([context.key], ["reasons", "stage"])
-    return Counter(
-        reason.partition(":")[0] for row in table.to_pylist() if row["stage"] == "ingest" for reason in row["reasons"]
-    )
-
-
-def _rule_problems(results: list[RuleResult]) -> list[Problem]:
-    broken = [result for result in results if result.error is not None]
-    failed = [result for result in results if result.status == "failed"]
-    found = []
-    if broken:
-        texts = [f"{result.rule.rule_id} could not be judged: {result.error}" for result in broken]
-        found.append(
-            Problem("E-DQ-RULE-ERROR", _cut(texts), "Fix the rule in the suite, then run the partition again.")
-        )
-    if failed:
-        found.append(
-            Problem(
-                "E-DQ-RULE",
-                _cut([_failure(result) for result in failed]),
-                "Fix the file and run the partition again, or make the rule 'warning' or wider in the suite.",
-            )
-        )
-    return found
-
-
-def _failure(result: RuleResult) -> str:
-    text = f"{result.rule.rule_id}: {rule_text(result.rule.type, result.rule.kwargs)}"
-    if result.rule.is_row_level:
-        return f"{text}, got {result.unexpected_count} bad rows ({result.unexpected_percent or 0:.3g} %)"
-    observed = docs.shown(result.observed)
-    return f"{text}, got {observed}" if observed is not None else text
-
-
-def _cut(texts: list[str]) -> str:
-    rest = len(texts) - _MOST_PROBLEMS_NAMED
-    return "; ".join(texts[:_MOST_PROBLEMS_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
-
-
-def _named(problems: list[Problem]) -> str:
-    """All problems in one text: the first one's code is that of the error, so it is left out."""
-    return "; ".join(
-        problem.what if not index else f"{problem.code} {problem.what}" for index, problem in enumerate(problems)
-    )
-
-
-def _warnings(rows: pa.Table, pipeline: Pipeline, results: list[RuleResult]) -> list[str]:
-    noticed = [
-        f"{result.rule.rule_id}: {rule_text(result.rule.type, result.rule.kwargs)}"
-        + (f" ({result.unexpected_count} rows are not)" if result.unexpected_count else "")
-        for result in results
-        if result.status == "warning"
-    ]
-    return noticed + checks.oddities(rows, pipeline)
 
 
 def _facts(verdict: Verdict, suite: Suite, counts: Counter[str], refusal: str, raw_digest: str) -> dict[str, Any]:

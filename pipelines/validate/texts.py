@@ -36,6 +36,18 @@ def masked(value: Any) -> str:
     return shape if len(shape) <= _MASK_CHARS else f"{shape[:_MASK_CHARS]}… ({len(shape)} characters)"
 
 
+def observed_text(value: Any) -> str | None:
+    """An observed value as text; texts in it are shown by their shape only."""
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {observed_text(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple | set):
+        texts = [masked(item) for item in list(value)[:_MOST_VALUES]]
+        return ", ".join(texts) + (f" and {len(value) - _MOST_VALUES} more" if len(value) > _MOST_VALUES else "")
+    return masked(value)
+
+
 def _subject(kwargs: dict[str, Any]) -> str:
     if "column" in kwargs:
         return str(kwargs["column"])
