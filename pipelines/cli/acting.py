@@ -124,12 +124,34 @@ def _counts(home: Home, name: str, partition: str) -> dict[str, int]:
 def maintenance(
     context: typer.Context,
     apply: Annotated[bool, typer.Option("--apply", help="Really do it; without, only say what would be done.")] = False,
+    staging_days: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Remove unpublished work older than this.")
+    ] = 14,
+    dead_after_hours: Annotated[
+        int, typer.Option(min=1, metavar="H", help="End attempts that are 'running' for longer: they were killed.")
+    ] = 24,
     json: AS_JSON = False,
 ) -> None:
-    """Bring the registry in line with the ledger, reap dead runs, apply retention. A dry run unless --apply."""
-    from pipelines.maintenance import maintain
+    """Repair the registry's aliases, end dead attempts, remove leftovers. A dry run unless --apply."""
+    from pipelines import maintenance as upkeep
 
-    summary = maintain(used_home(context), apply=apply)
-    _report(summary, json)
-    if not json and not apply:
+    home = used_home(context)
+    result: dict[str, Any] = {"applied": apply}
+    if apply:
+        result["aliases"] = upkeep.reconcile_aliases(home)
+        result["dead_attempts_ended"] = upkeep.reap_attempts(dead_after_hours, home)
+    result["leftovers"] = upkeep.sweep_staging(staging_days, dry_run=not apply, home=home)
+    if json:
+        show.as_json(result)
+        return
+    for pipeline, state in result.get("aliases", {}).items():
+        show.line(f"[bold]{show.escaped(pipeline)}[/bold]  alias 'champion': {show.escaped(state)}")
+    for pipeline, count in result.get("dead_attempts_ended", {}).items():
+        show.line(f"[bold]{show.escaped(pipeline)}[/bold]  {count} dead attempt(s) ended")
+    for pipeline, paths in result["leftovers"].items():
+        done = "removed" if apply else "would be removed"
+        show.line(f"[bold]{show.escaped(pipeline)}[/bold]  {len(paths)} leftover(s) {done}")
+        for path in paths:
+            show.line(f"  {show.escaped(path)}")
+    if not apply:
         show.hint("nightshift maintenance --apply")

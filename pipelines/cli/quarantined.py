@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.errors import ConfigError
 from pipelines.home import Home
+from pipelines.ledger import Ledger
 from pipelines.partitions import Partition
 from pipelines.storage.tables import Snapshot
 
@@ -23,12 +24,13 @@ def quarantine(home: Home, name: str, partition: Partition) -> dict[str, Any]:
         ConfigError: E-RUN-PARTITION when nothing was ever ingested for this partition.
     """
     snapshot = Snapshot.latest(home.table(name, "quarantine"))
-    if not snapshot.exists:
+    accounts = {row["partition"] for row in Ledger(home.ledger_url).accounting(name)}
+    if not snapshot.exists or partition.key not in {*accounts, *snapshot.partitions()}:
         raise ConfigError(
             "E-RUN-PARTITION",
             f"{name} {partition.key}",
-            "no partition of this pipeline was ingested yet",
-            "Run it first.",
+            "this partition was not ingested yet",
+            f"nightshift run {name} --from {partition.key}",
         )
     columns = ["row_id", "source_file", "source_line", "stage", "reasons", "record"]
     rows = snapshot.read([partition.key], columns).sort_by("row_id").to_pylist()
