@@ -13,16 +13,16 @@ from pipelines.demo.feed import Day, Record
 
 
 def deliver(day: Day, inbox: Path) -> None:
-    """Puts the day's three files into the inbox; the same day gives the same bytes."""
+    """Puts the day's three files into the inbox (two on a day without labels); the same day gives the same bytes."""
     write_csv(inbox / "payments" / f"{day.date}.csv.gz", day.payments)
-    write_csv(inbox / "chargebacks" / f"{day.date}.csv", day.labels, ["payment_id", "is_fraud"])
+    if day.labels:
+        write_csv(inbox / "chargebacks" / f"{day.date}.csv", day.labels)
     write_csv(inbox / "cards" / f"{day.date}.csv", day.cards)
 
 
-def write_csv(path: Path, rows: list[Record], header: list[str] | None = None) -> None:
-    names = header or list(rows[0])
+def write_csv(path: Path, rows: list[Record]) -> None:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_bytes(path, text.getvalue().encode())
