@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelines.context import Context
 from pipelines.errors import ConfigError, did_you_mean, quote
 from pipelines.home import Home
-from pipelines.runs.step import Summary, open_context, run_step
+
+if TYPE_CHECKING:
+    from pipelines.context import Context
+    from pipelines.runs.step import Summary
 
 # step -> "module:function"; modules are imported when the step runs, never when a DAG is parsed.
 STEPS: dict[str, str] = {
@@ -59,6 +61,9 @@ def call_step(
     Raises:
         NightshiftError: what the step refused or could not do; its attempt in the ledger says so, too.
     """
+    # Here and not above: DAG files import this module, and the context brings pyarrow, deltalake and ibis with it.
+    from pipelines.runs.step import open_context, run_step
+
     context = open_context(pipeline, partition, run_id, home)
 
     def work(given: Context) -> Summary:

@@ -1,0 +1,78 @@
+"""An Airflow of its own for tests that ask for it (`airflow_home`); all other tests never import Airflow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.home import REPOSITORY, Home
+
+ALPHA = """
+name: alpha
+owner: tests
+start: 2026-03-01
+end: 2026-03-12
+source:
+  format: csv
+  path: inbox/{partition}.csv
+  columns:
+    payment_id: {type: id}
+    paid_at: {type: timestamp}
+    amount: {type: number}
+    is_fraud: {type: integer}
+key: [payment_id]
+event_time: paid_at
+features: {columns: [amount]}
+label: {column: is_fraud}
+training: {task: binary}
+score: {shards: 2}
+retrain: {schedule: "0 3 * * *", approve: always}
+resources:
+  train: {queue: gpu, pool: gpu, time_limit_minutes: 90}
+"""
+BETA = """
+name: beta
+owner: tests
+start: 2026-03-02
+partition: week
+timezone: Europe/Berlin
+schedule: null
+source:
+  format: csv
+  path: inbox/{partition}.csv
+  columns: {word: {type: text}}
+"""
+SUITE = '{"name": "%s", "expectations": [{"type": "expect_column_to_exist", "kwargs": {"column": "%s"}}]}'
+
+
+def write_config(root: Path, **pipelines: str) -> Path:
+    """A configuration folder with these pipelines, and a suite for each beside it."""
+    (root / "config" / "pipelines").mkdir(parents=True)
+    (root / "expectations").mkdir()
+    for name, text in pipelines.items():
+        (root / "config" / "pipelines" / f"{name}.yaml").write_text(text)
+        (root / "expectations" / f"{name}.json").write_text(SUITE % (name, "word" if name == "beta" else "payment_id"))
+    return root / "config"
+
+
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home whose settings are in the environment before Airflow is imported for the first time in this process."""
+    from pipelines.runs.airflow_home import airflow_environment
+
+    root = tmp_path_factory.mktemp("airflow")
+    home = Home(root=root / "home", config=write_config(root, alpha=ALPHA, beta=BETA))
+    before = dict(os.environ)
+    os.environ.update(airflow_environment(home))
+    import sys
+
+    sys.path[:0] = [str(REPOSITORY / "plugins")]
+    try:
+        yield home
+    finally:
+        sys.path.remove(str(REPOSITORY / "plugins"))
+        os.environ.clear()
+        os.environ.update(before)
