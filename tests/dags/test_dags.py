@@ -33,7 +33,7 @@ APPROVED = [("gate", "approve"), ("approve", "promote")]
 
 
 @pytest.fixture(scope="module")
-def bag(airflow_home: Home) -> Any:
+def bag(airflow_home: Home) -> Any:  # noqa: ARG001 - Airflow is set up before its first import
     from airflow.dag_processing.dagbag import DagBag
 
     return DagBag(str(REPOSITORY / "dags"), bundle_name="nightshift")
