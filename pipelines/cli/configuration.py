@@ -75,7 +75,7 @@ def check(
         if broken:
             show.problem(f"{len(result.problems)} problem(s) in {len(broken)} file(s). Nothing was run.")
         else:
-            show.line(f"[green]ok[/green]  {len(result.checked)} file(s): {', '.join(result.checked)}")
+            show.line(f"[green]ok[/green]  {', '.join(result.checked)}")
     if not result.ok:
         raise typer.Exit(MISUSED)
 

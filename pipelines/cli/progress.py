@@ -69,7 +69,7 @@ class Progress:
         decisions = Ledger(self._home.ledger_url).decisions(self._name, "gate", event["partition"])
         mine = [row for row in decisions if row["run_id"] == event["run_id"]] or decisions
         if event["state"] == "failed" or not mine:
-            outcome, why = event["state"], event.get("error") or ""
+            outcome, why = event["state"], ""  # the task's own error is on stderr already
         else:
             outcome, why = str(mine[-1]["outcome"]), "; ".join(mine[-1]["reasons"])
         if event["state"] == "awaiting_input":
@@ -111,7 +111,7 @@ def _accounting(row: dict[str, Any]) -> str:
     if row.get("read") is None:
         return ""
     parts = f"{row['clean']:,} clean + {row['quarantined']:,} quarantined + {row['duplicate']:,} duplicate"
-    return f"{row['read']:,} read = {parts}"
+    return f"{row['read']:>6,} = {parts}"
 
 
 def _scores(row: dict[str, Any]) -> str:
