@@ -6,10 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import BaseModel
+
 from pipelines.settings.features import FeatureGroup
+from pipelines.settings.meanings import MEANINGS
 from pipelines.settings.pipeline import Pipeline
 
 Schema = dict[str, Any]
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 _HEAD = """# Configuration
 
@@ -28,15 +32,25 @@ editors. This page is made by `nightshift schema --markdown`.
 
 def pipeline_schema() -> Schema:
     """JSON schema of a pipeline file; what the loader fills in itself is left out."""
-    schema = Pipeline.model_json_schema(by_alias=True)
+    schema = _explained(Pipeline)
     schema["properties"].pop("feature_groups", None)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Nightshift pipeline"}
+    return {"$schema": _DRAFT, **schema, "title": "Nightshift pipeline"}
 
 
 def group_schema() -> Schema:
     """JSON schema of a shared feature group."""
-    schema = FeatureGroup.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Nightshift feature group"}
+    return {"$schema": _DRAFT, **_explained(FeatureGroup), "title": "Nightshift feature group"}
+
+
+def _explained(model: type[BaseModel]) -> Schema:
+    """The schema with a description at every key."""
+    schema = model.model_json_schema(by_alias=True)
+    for block in [{"title": model.__name__, **schema}, *schema.get("$defs", {}).values()]:
+        for key, field in block.get("properties", {}).items():
+            meaning = MEANINGS.get(f"{block['title']}.{key}")
+            if meaning and not field.get("description"):
+                field["description"] = meaning
+    return schema
 
 
 def page() -> str:

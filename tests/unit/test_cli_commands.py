@@ -8,11 +8,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines.cli import app
+from pipelines.cli.schema_page import pipeline_schema
 from pipelines.context import Context
 from pipelines.home import REPOSITORY, Home
 from pipelines.ingest.columns import QUARANTINE
 from pipelines.ledger import Ledger
 from pipelines.settings import load_pipeline
+from pipelines.settings.meanings import MEANINGS
 from tests.unit.test_settings_problems import config_folder, good
 
 LONG = "o4;" + "x" * 200
@@ -138,6 +140,16 @@ def test_schema_describes_what_a_file_may_hold() -> None:
     assert not {"feature_groups", "validate_"} & set(pipeline["properties"])
     group = json.loads(CliRunner().invoke(app, ["schema", "--group"]).stdout)
     assert set(group["required"]) == {"name", "owner", "features"}
+
+
+def test_every_key_has_a_meaning_and_every_meaning_a_key() -> None:
+    schema = pipeline_schema()
+    blocks = {"Pipeline": schema, **schema["$defs"]}
+    keys = {
+        f"{name}.{key}": field for name, block in blocks.items() for key, field in block.get("properties", {}).items()
+    }
+    assert [key for key, field in keys.items() if not field.get("description")] == []
+    assert set(MEANINGS) - set(keys) == set()
 
 
 def test_page_in_docs_is_that_of_the_schema() -> None:
