@@ -98,7 +98,11 @@ def _run(bag: Any, request: dict[str, Any], events: Any) -> None:
         error = f"E-RUN-DAG {dag_id}: there is no such DAG. {problems[-1] if problems else 'See nightshift check.'}"
         _emit(events, **report, state="failed", seconds=0.0, error=error, summaries={})
         return
-    state, run_id, error, summaries = _Run(dag, request, events).finish()
+    try:
+        state, run_id, error, summaries = _Run(dag, request, events).finish()
+    except Exception as problem:  # wrong params, a database that is away: this run ends, the process stays
+        logging.getLogger("nightshift").exception("the run of %s for %s broke off", dag_id, partition)
+        state, run_id, error, summaries = "failed", None, f"E-RUN-BROKEN {dag_id} {partition}: {problem}", {}
     seconds = round(time.monotonic() - started, 3)
     _emit(events, **report | {"run_id": run_id}, state=state, seconds=seconds, error=error, summaries=summaries)
 
@@ -133,7 +137,7 @@ class _Run:
             triggered_by=DagRunTriggeredByType.CLI,
             triggering_user_name="nightshift run",
             state="running",
-            partition_key=self.partition,
+            partition_key=self.partition if self.scheduler_dag.timetable.partitioned else None,
             session=self.session,
         )
         self._take_events(run)

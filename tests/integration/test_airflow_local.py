@@ -152,6 +152,9 @@ def test_rollback_needs_a_reason_and_passes_the_version(airflow: LocalAirflow) -
     assert event["state"] == "success"
     arguments = [call["arguments"] for call in fake_steps.calls() if call["step"] == "rollback"][-1]
     assert (arguments["version"], arguments["reason"]) == (3, "bad scores")
+    refused = airflow.run("alpha__rollback", DAYS[0], {"version": 3})
+    assert refused["state"] == "failed"
+    assert "reason" in str(refused["error"])
 
 
 @pytest.mark.usefixtures("airflow")

@@ -1,0 +1,218 @@
+"""`make up` on a fresh home, over fake steps: a backfill through the REST API, the chain to retrain, a clean stop."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.home import REPOSITORY, Home
+from pipelines.ledger import Ledger
+from pipelines.runs.airflow_home import passwords
+from tests.conftest import ALPHA, write_config
+
+pytestmark = pytest.mark.slow
+
+PIPELINE = ALPHA.replace("approve: always", "approve: auto").replace("pool: gpu, ", "")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(what: str, is_true: Callable[[], Any], seconds: float = 240) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := is_true():
+            return found
+        time.sleep(1)
+    raise TimeoutError(f"{what} did not happen within {seconds:.0f} s")
+
+
+class Server:
+    """A running `make up` and a client that is signed in as admin."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.port = root, free_port()
+        self.home = Home(root / "home", write_config(root, alpha=PIPELINE))
+        (root / "wishes").mkdir()
+        self.output = root / "up.log"
+        code = (
+            "import sys; from pipelines.home import Home; from pipelines.launch import up\n"
+            f"sys.exit(up(Home.resolve(), {self.port}, {free_port()}, say=lambda text: print(text, flush=True)))"
+        )
+        environment = os.environ | self.home.environment()
+        environment |= {"FAKE_STEPS": str(root / "wishes")}
+        environment |= {"PYTHONPATH": str(REPOSITORY / "tests" / "fake_steps" / "site")}
+        with open(self.output, "w") as log:
+            self.process = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=log, stderr=log)
+        self.token = ""
+
+    def ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise RuntimeError(self.output.read_text())
+        return "Ctrl-C stops everything" in self.output.read_text()
+
+    def sign_in(self) -> None:
+        user = {"username": "admin", "password": passwords(self.home)["admin"]}
+        self.token = self.call("POST", "/auth/token", user)[1]["access_token"]
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        )
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                text, status = answer.read().decode(), answer.status
+        except urllib.error.HTTPError as error:
+            text, status = error.read().decode(), error.code
+        return status, json.loads(text) if text.startswith(("{", "[")) else text
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns?limit=100")[1]["dag_runs"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server(tmp_path_factory.mktemp("up"))
+    try:
+        wait_for("the server's start", started.ready)
+        started.sign_in()
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.process.send_signal(signal.SIGTERM)
+            started.process.wait(60)
+
+
+def test_dags_are_there_without_errors_and_not_paused(server: Server) -> None:
+    dags = wait_for("five DAGs", lambda: _five(server.call("GET", "/api/v2/dags")[1]["dags"]))
+    assert {dag["dag_id"]: dag["is_paused"] for dag in dags} == {
+        f"alpha__{name}": False for name in ("daily", "retrain", "retrain_nightly", "rollback")
+    } | {"nightshift__maintenance": False}
+    assert server.call("GET", "/api/v2/importErrors")[1]["import_errors"] == []
+
+
+def _five(dags: list[Any]) -> list[Any]:
+    return dags if len(dags) == 5 else []
+
+
+def test_the_plugin_is_accepted(server: Server) -> None:
+    """One wrong entry removes a whole plugin from the UI with nothing but a line in a log."""
+    plugins = server.call("GET", "/api/v2/plugins")[1]["plugins"]
+    (mine,) = [plugin for plugin in plugins if plugin["name"] == "nightshift"]
+    assert [view["name"] for view in mine["external_views"]] == ["Nightshift"]
+
+
+def test_reports_need_a_sign_in(server: Server) -> None:
+    reports = server.home.root / "reports"
+    reports.mkdir(exist_ok=True)
+    (reports / "index.html").write_text("the morning page")
+    assert server.call("GET", "/nightshift/reports/index.html") == (200, "the morning page")
+    assert server.call("GET", "/nightshift/reports/..%2Fairflow%2Fsecrets.json")[0] == 404
+    token, server.token = server.token, ""
+    try:
+        assert server.call("GET", "/nightshift/reports/index.html")[0] == 401
+    finally:
+        server.token = token
+
+
+def test_a_backfill_runs_each_day_once_and_in_any_order_waits_for_history(server: Server) -> None:
+    wishes = server.root / "wishes"
+    (wishes / "monitor.2026-03-02").write_text('{"decision": "RETRAIN", "trigger": true, "reasons": ["drift"]}')
+    body = {
+        **{"dag_id": "alpha__daily", "from_date": "2026-03-01T00:00:00Z", "to_date": "2026-03-04T23:59:00Z"},
+        **{"max_active_runs": 4, "reprocess_behavior": "none", "run_backwards": True, "dag_run_conf": {}},
+    }
+    status, answer = server.call("POST", "/api/v2/backfills", body)
+    assert status == 200, answer
+    days = [f"2026-03-0{day}" for day in (1, 2, 3, 4)]
+    wait_for("four released days", lambda: _released(server, days))
+    position = {(call["step"], call["partition"]): at for at, call in enumerate(_calls(server))}
+    for earlier, later in itertools.pairwise(days):
+        assert position["deduplicate", earlier] < position["deduplicate", later]
+    assert server.runs("alpha__retrain") == []  # a backfill never moves the champion
+
+
+def _released(server: Server, days: list[str]) -> bool:
+    runs = [run for run in server.runs("alpha__daily") if run["run_type"] == "backfill"]
+    assert not [run for run in runs if run["state"] == "failed"]
+    return sorted(run["partition_key"] for run in runs if run["state"] == "success") == days
+
+
+def _calls(server: Server) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (server.root / "wishes" / "calls.jsonl").read_text().splitlines()]
+
+
+def test_drift_starts_a_retrain_through_the_asset(server: Server) -> None:
+    body = {"logical_date": None, "partition_key": "2026-03-02", "conf": {}}
+    assert server.call("POST", "/api/v2/dags/alpha__daily/dagRuns", body)[0] == 200
+    wait_for("the retrain", lambda: [run["state"] for run in server.runs("alpha__retrain")] == ["success"])
+    (run,) = server.runs("alpha__retrain")
+    assert (run["run_type"], run["partition_key"]) == ("asset_triggered", "2026-03-02")
+    attempts = Ledger(server.home.ledger_url).attempts("alpha", "2026-03-02")
+    (promote,) = [row for row in attempts if row["step"] == "promote"]
+    assert promote["summary"]["trigger"] == "drift on 2026-03-02: drift"
+
+
+def test_the_nightly_cron_starts_a_retrain_for_the_newest_partition(server: Server) -> None:
+    body = {"logical_date": None, "conf": {}}
+    assert server.call("POST", "/api/v2/dags/alpha__retrain_nightly/dagRuns", body)[0] == 200
+    newest = "2026-03-04"
+    wait_for("the retrain", lambda: [run for run in server.runs("alpha__retrain") if _is_done(run, newest)])
+
+
+def _is_done(run: dict[str, Any], partition: str) -> bool:
+    return (run["partition_key"], run["state"]) == (partition, "success")
+
+
+def test_a_run_without_partition_key_fails_at_once_with_a_reason(server: Server) -> None:
+    _, run = server.call("POST", "/api/v2/dags/alpha__daily/dagRuns", {"logical_date": None, "conf": {}})
+    run_id = urllib.parse.quote(run["dag_run_id"], safe="")
+    path = f"/api/v2/dags/alpha__daily/dagRuns/{run_id}"
+    wait_for("the failure", lambda: server.call("GET", path)[1]["state"] == "failed")
+    log = server.call("GET", f"{path}/taskInstances/ingest/logs/1?full_content=true")[1]
+    assert "E-RUN-PARTITION alpha__daily: this run has no partition key" in json.dumps(log)
+
+
+def test_a_dead_scheduler_is_started_again(server: Server) -> None:
+    children = subprocess.run(
+        ["pgrep", "-P", str(server.process.pid), "-f", "scheduler"], capture_output=True, text=True, check=True
+    )
+    os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+    wait_for("the restart", lambda: "scheduler started again" in server.output.read_text(), seconds=30)
+
+
+def test_ctrl_c_stops_everything_within_seconds(server: Server) -> None:
+    """Last: it ends the server."""
+    family = _family(server.process.pid)
+    assert len(family) > 5
+    asked = time.monotonic()
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(60) == 0
+    assert time.monotonic() - asked < 30
+    assert [pid for pid in family if Path(f"/proc/{pid}").exists()] == []
+
+
+def _family(pid: int) -> list[int]:
+    """All descendants of a process."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [one for child in map(int, children) for one in (child, *_family(child))]
