@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 _LONGEST_PAUSE_SECONDS = 60.0
 _STEADY_SECONDS = 120.0  # a child that lived this long starts again from the shortest pause
 _PATIENCE_SECONDS = 6.0  # steps survive a kill at any moment, so a scheduler that waits for its workers need not
@@ -86,7 +88,8 @@ def _end_with_parent() -> None:
 
 
 def stop_all(children: Sequence[Child]) -> None:
-    """Asks all to stop, waits for a while, then kills what is left of their groups. Nothing stays behind."""
+    """Asks all to stop, waits for a while, then kills what is left of them and of what they started."""
+    family = _descendants(children)
     for child in children:
         child.ask_to_stop()
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -98,3 +101,16 @@ def stop_all(children: Sequence[Child]) -> None:
         child._kill_group()
         if child.process:
             child.process.wait()
+    for process in family:  # some leave their group; psutil knows a process from another with the same id
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family, timeout=3)
+
+
+def _descendants(children: Sequence[Child]) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for child in children:
+        if child.is_running and child.process:
+            with suppress(psutil.NoSuchProcess):
+                found += psutil.Process(child.process.pid).children(recursive=True)
+    return found
