@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.cli import show
 
 State = Mapping[str, Any]
+_MOST_COLUMNS = 5
 
 
 def overview(states: Sequence[State]) -> None:
@@ -113,10 +114,15 @@ def _facts(facts: Mapping[str, Any], indent: str) -> None:
 
 
 def _records(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Narrow records as a table; wide ones one after another, since a table of them cannot be read."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    show.table(
-        [name.replace("_", " ") for name in columns], [[_text(row.get(name)) for name in columns] for row in rows]
-    )
+    if len(columns) <= _MOST_COLUMNS:
+        show.table([name.replace("_", " ") for name in columns], [[_text(row.get(c)) for c in columns] for row in rows])
+        return
+    for number, row in enumerate(rows, start=1):
+        if len(rows) > 1:
+            show.line(f"  [dim]{number} of {len(rows)}[/dim]")
+        _facts(row, "  ")
 
 
 def _is_records(value: Any) -> bool:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli import app
 from pipelines.cli.schema_page import pipeline_schema
+from pipelines.cli.state_page import sections
 from pipelines.context import Context
 from pipelines.home import REPOSITORY, Home
 from pipelines.ingest.columns import QUARANTINE
@@ -256,6 +257,18 @@ def test_quarantine_of_a_day_that_never_ran_is_wrong_use(place: Place) -> None:
     result = place.call("quarantine", "orders", "--partition", "2026-03-03")
     assert result.exit_code == 2
     assert one_line(result).startswith("E-RUN-PARTITION orders 2026-03-03: this partition was not ingested yet")
+
+
+def test_story_shows_wide_records_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    wide = {f"column_{number}": number for number in range(6)}
+    sections(
+        {"partition": "2026-03-02", "raw": [wide, wide], "checks": [{"rule": "[red]R", "ok": True}], "score": None}
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "partition  2026-03-02"
+    assert lines[2:5] == ["raw", "  1 of 2", "  column_0  0"]
+    assert "[red]R" in "\n".join(lines)
+    assert lines[-1] == "score  -"
 
 
 def test_verify_says_no_when_the_rows_do_not_add_up(place: Place) -> None:
