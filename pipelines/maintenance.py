@@ -8,45 +8,33 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipelines.context import Context
-from pipelines.errors import NightshiftError
+from pipelines.errors import NightshiftError, StorageError
 from pipelines.home import Home
 from pipelines.ledger import Ledger
 from pipelines.settings import Pipeline, load_pipeline, pipeline_names
 
 log = logging.getLogger("nightshift")
 
-CHAMPION = "champion"
-
 
 def reconcile_aliases(home: Home | None = None) -> dict[str, str]:
     """Points each registered model's alias `champion` to the ledger's champion; the ledger always wins.
 
     Returns:
-        Per pipeline with a champion: `agrees`, or `repaired: 3 -> 4`, or `missing: ...` when the registry has no such
-        model (scoring does not need the registry).
+        Per pipeline with a champion: `agrees`, `repaired: 3 -> 4`, or `not repaired: ...` when MLflow does not answer
+        (scoring does not need it).
     """
-    home = home or Home.resolve()
-    ledger = Ledger(home.ledger_url)
-    champions = {pipeline.name: ledger.champion(pipeline.name) for pipeline in _pipelines(home)}
-    return {name: _reconcile(home, name, str(row["version"])) for name, row in champions.items() if row}
+    from pipelines.training.promotion import reconcile_alias
 
-
-def _reconcile(home: Home, name: str, version: str) -> str:
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    client = MlflowClient(home.mlflow_uri)
-    try:
-        # Values are text over HTTP and integers on a database URL.
-        found = {alias: str(value) for alias, value in client.get_registered_model(name).aliases.items()}
-        if found.get(CHAMPION) == version:
-            return "agrees"
-        client.set_registered_model_alias(name, CHAMPION, version)
-    except MlflowException as error:
-        log.warning("E-REG-ALIAS-DRIFT %s: the registry cannot name version %s: %s", name, version, error)
-        return f"missing: {error.error_code}"
-    log.warning("E-REG-ALIAS-DRIFT %s: alias '%s' was %s, is %s now", name, CHAMPION, found.get(CHAMPION), version)
-    return f"repaired: {found.get(CHAMPION)} -> {version}"
+    found = {}
+    for context in _contexts(home or Home.resolve()):
+        if context.ledger.champion(context.name) is None:
+            continue
+        try:
+            found[context.name] = reconcile_alias(context)
+        except StorageError as error:
+            found[context.name] = f"not repaired: {error}"
+            log.warning("%s", found[context.name])
+    return found
 
 
 def reap_attempts(dead_after_hours: int, home: Home | None = None) -> dict[str, int]:

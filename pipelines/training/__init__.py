@@ -1,0 +1,61 @@
+"""Retraining: snapshot -> tune -> train -> evaluate -> gate -> promote. Importing this stays light."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.context import Context
+
+Summary = dict[str, Any]
+
+
+def snapshot(context: Context) -> Summary:
+    """Freezes the training rows and the holdout; see `pipelines.training.dataset`."""
+    from pipelines.training.dataset import snapshot as step
+
+    return step(context)
+
+
+def tune(context: Context, snapshot_id: str) -> Summary:
+    """Looks for better parameters; see `pipelines.training.tuning`."""
+    from pipelines.training.tuning import tune as step
+
+    return step(context, snapshot_id)
+
+
+def train(context: Context, snapshot_id: str) -> Summary:
+    """Fits and registers a challenger; see `pipelines.training.train`."""
+    from pipelines.training.fit_step import train as step
+
+    return step(context, snapshot_id)
+
+
+def evaluate(context: Context, snapshot_id: str, version: int) -> Summary:
+    """Scores challenger, champion and baselines on the holdout; see `pipelines.training.evaluation`."""
+    from pipelines.training.evaluation import evaluate as step
+
+    return step(context, snapshot_id, version)
+
+
+def gate(context: Context, snapshot_id: str, version: int) -> Summary:
+    """Decides PROMOTE, HOLD or REJECT; see `pipelines.training.gating`."""
+    from pipelines.training.gating import gate as step
+
+    return step(context, snapshot_id, version)
+
+
+def promote(context: Context, version: int) -> Summary:
+    """Makes the challenger champion; see `pipelines.training.promotion`."""
+    from pipelines.training.promotion import promote as step
+
+    return step(context, version)
+
+
+def rollback(context: Context, version: int | None, actor: str, reason: str) -> Summary:
+    """Puts an earlier champion back; see `pipelines.training.promotion`."""
+    from pipelines.training.promotion import rollback as step
+
+    return step(context, version, actor, reason)
+
+
+__all__ = ["evaluate", "gate", "promote", "rollback", "snapshot", "train", "tune"]

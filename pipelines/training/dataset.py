@@ -1,0 +1,282 @@
+"""The frozen training set: which rows, from which table versions, split in time; written once per snapshot id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.context import Context
+from pipelines.engine import Engine
+from pipelines.errors import ModelError, names
+from pipelines.features import feature_types
+from pipelines.monitoring.labels import encoded, labelled, matured
+from pipelines.settings.training import Label, Training
+from pipelines.storage.digests import combined
+from pipelines.storage.durable import aside, canonical_json, settle, sha256_of, write_bytes
+from pipelines.training.label_rules import check_labels
+
+TARGET = "target_value"
+_SCHEMA = "snapshot-1"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """One training set with its holdout. Both files are sorted by time and row id; `target_value` is the label.
+
+    `classes`: label texts, smallest first (empty for regression). `labelled`: rows used; `unlabelled` matured rows
+    had no label; `both_sides`: training rows left out because their group also stands in the holdout.
+    """
+
+    snapshot_id: str
+    as_of: str
+    training_partitions: list[str]
+    holdout_partitions: list[str]
+    types: dict[str, str]
+    classes: list[str]
+    rows: dict[str, int]
+    unlabelled: int
+    both_sides: int
+    positive_rate: float | None
+    tables: dict[str, dict[str, Any]]
+    digests: dict[str, str]
+
+    def folder(self, context: Context) -> Path:
+        return context.staging("retrain", self.snapshot_id)
+
+    def table(self, context: Context, part: str) -> pa.Table:
+        """`part`: 'train' or 'holdout'. Its digest is checked against the record.
+
+        Raises:
+            ModelError: E-TRAIN-SNAPSHOT when the file is not the one that was frozen.
+        """
+        table = pq.read_table(self.folder(context) / f"{part}.parquet")
+        if sha256_of(self.folder(context) / f"{part}.parquet") != self.digests[part]:
+            raise ModelError(
+                "E-TRAIN-SNAPSHOT",
+                f"{context.name} {self.snapshot_id}",
+                f"'{part}.parquet' is not the file that was frozen",
+                "Clear task 'snapshot'.",
+            )
+        return table
+
+
+def snapshot(context: Context) -> dict[str, Any]:
+    """Freezes the labelled, matured rows up to the end of the context's partition.
+
+    The latest `holdout_partitions` are the holdout. The same inputs give the same id and nothing is written again.
+
+    Raises:
+        ModelError: E-TRAIN-ROWS, E-TRAIN-LABELS: too little data, one class only, or labels that break the rules.
+    """
+    training, label = required(context)
+    train, holdout = choose_partitions(context, training)
+    versions = table_versions(context, label, [*train, *holdout])
+    snapshot_id = combined(
+        _SCHEMA,
+        context.key,
+        training.digest(),
+        label.digest(),
+        context.pipeline.label_rules.digest(),
+        json.dumps(feature_types(context.pipeline)),
+        json.dumps([train, holdout, versions], sort_keys=True),
+    )[:16]
+    folder = context.staging("retrain", snapshot_id)
+    if (folder / "snapshot.json").exists():
+        return _summary(read_frozen(context, snapshot_id), "unchanged")
+    frozen = _freeze(context, snapshot_id, train, holdout, versions, folder)
+    write_bytes(folder / "snapshot.json", canonical_json(asdict(frozen)))
+    return _summary(frozen, "done")
+
+
+def read_frozen(context: Context, snapshot_id: str) -> Frozen:
+    path = context.staging("retrain", snapshot_id) / "snapshot.json"
+    if not path.exists():
+        raise ModelError(
+            "E-TRAIN-SNAPSHOT", f"{context.name} {snapshot_id}", "it was never frozen here", "Clear task 'snapshot'."
+        )
+    return Frozen(**json.loads(path.read_text()))
+
+
+def required(context: Context) -> tuple[Training, Label]:
+    training, label = context.pipeline.training, context.pipeline.label
+    if training is None or label is None:
+        raise ModelError("E-TRAIN-NONE", context.name, "'training' and 'label' must be set to train a model")
+    return training, label
+
+
+def choose_partitions(context: Context, training: Training) -> tuple[list[str], list[str]]:
+    """Training and holdout partitions: the latest accepted ones whose every label is due."""
+    accepted = {row["partition"] for row in context.ledger.accounting(context.name) if row["state"] == "clean"}
+    built = context.ledger.publications(context.name, "features")
+    usable = [
+        row["partition"]
+        for row in built
+        if row["partition"] in accepted and row["partition"] <= context.key and row["row_count"]
+    ]
+    due = [key for key in matured(context, usable) if key not in training.exclude_partitions]
+    window = due[-training.window_partitions :]
+    if len(window) <= training.holdout_partitions:
+        raise ModelError(
+            "E-TRAIN-ROWS",
+            context.where,
+            f"training needs more than {training.holdout_partitions} accepted partitions with matured labels (those "
+            f"are the holdout), got {len(window)}",
+            "Run more partitions, or set a smaller training.holdout_partitions.",
+        )
+    return window[: -training.holdout_partitions], window[-training.holdout_partitions :]
+
+
+def table_versions(context: Context, label: Label, partitions: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Delta version and content digests of each table that the training set is read from."""
+    read = {"features": list(partitions), "clean": list(partitions)}
+    if label.source:
+        arrivals = context.snapshot(f"labels_{label.source}")
+        read[f"labels_{label.source}"] = [key for key in arrivals.partitions() if key <= context.key]
+    return {
+        table: {
+            "uri": context.home.table(context.name, table),
+            "contents": combined(sorted(context.content_digests(table, keys).items())),
+            "partitions": len(keys),
+        }
+        for table, keys in read.items()
+    }
+
+
+def _freeze(
+    context: Context,
+    snapshot_id: str,
+    train: list[str],
+    holdout: list[str],
+    versions: dict[str, dict[str, Any]],
+    folder: Path,
+) -> Frozen:
+    training, label = required(context)
+    versions = {table: {**facts, "version": context.snapshot(table).version} for table, facts in versions.items()}
+    with context.engine("snapshot") as engine:
+        rows, matured_rows = _labelled_rows(context, engine, [*train, *holdout])
+        classes = _classes(engine, rows, training, label)
+        rows = engine.materialize(_with_target(rows, training, label, classes))
+        rows, both_sides = _group_aware(engine, rows, training, holdout)
+        parts = {"train": rows.filter(rows["partition"].isin(train)), "holdout": rows.filter(_in(rows, holdout))}
+        counts = {name: _write(engine, part, folder / f"{name}.parquet", context) for name, part in parts.items()}
+        by_day = engine.table(
+            rows.group_by("partition").agg(rows=rows.count(), rate=rows[TARGET].mean()), order_by=["partition"]
+        ).to_pylist()
+    check_labels(context, training, by_day, counts, _distinct_targets(folder))
+    positives = sum(row["rows"] * row["rate"] for row in by_day)
+    return Frozen(
+        snapshot_id=snapshot_id,
+        as_of=context.partition.end.isoformat(),
+        training_partitions=train,
+        holdout_partitions=holdout,
+        types=dict(feature_types(context.pipeline)),
+        classes=classes,
+        rows=counts,
+        unlabelled=matured_rows - sum(row["rows"] for row in by_day) - both_sides,
+        both_sides=both_sides,
+        positive_rate=positives / sum(counts.values()) if training.task == "binary" else None,
+        tables=versions,
+        digests={name: sha256_of(folder / f"{name}.parquet") for name in parts},
+    )
+
+
+def _labelled_rows(context: Context, engine: Engine, partitions: list[str]) -> tuple[ir.Table, int]:
+    """Features with `label` and the clean columns that grouping, slicing and weighing need (one to one by row id)."""
+    features = engine.scan(context.snapshot("features"), partitions)
+    labels = labelled(context, engine, partitions)
+    if labels is None:
+        raise ModelError("E-TRAIN-LABELS", context.where, "no label has arrived yet", "Run the days that bring them.")
+    training, _ = required(context)
+    wanted = {*training.group, *context.pipeline.gate.slices, *([training.weight] if training.weight else [])}
+    carried = sorted(wanted - set(features.columns))
+    joined = features.inner_join(labels.select("row_id", "label"), "row_id")
+    if carried:
+        clean = engine.scan(context.snapshot("clean"), partitions).select("row_id", *carried)
+        joined = joined.inner_join(clean, "row_id")
+    return joined.filter(joined["label"].notnull()), engine.count(features)
+
+
+def _classes(engine: Engine, rows: ir.Table, training: Training, label: Label) -> list[str]:
+    if training.task == "regression":
+        return []
+    found = engine.table(rows.select(label=rows["label"].cast("string")).distinct(), ["label"])["label"].to_pylist()
+    if training.task == "binary" and label.positive is not None:
+        negative = [one for one in found if one != label.positive]
+        return [negative[0] if len(negative) == 1 else f"not {label.positive}", label.positive]
+    return sorted(found, key=lambda text: (not _is_number(text), float(text) if _is_number(text) else 0.0, text))
+
+
+def _with_target(rows: ir.Table, training: Training, label: Label, classes: list[str]) -> ir.Table:
+    if training.task == "multiclass":
+        text = rows["label"].cast("string")
+        cases = [(text == one, float(index)) for index, one in enumerate(classes)]
+        return rows.mutate(**{TARGET: ibis.cases(*cases, else_=ibis.null("float64"))})
+    return rows.mutate(**{TARGET: encoded(rows["label"], label, training.task, classes)})
+
+
+def _group_aware(engine: Engine, rows: ir.Table, training: Training, holdout: list[str]) -> tuple[ir.Table, int]:
+    """Leaves out training rows whose group also stands in the holdout; the holdout keeps its rows."""
+    if not training.group:
+        return rows, 0
+    keys = list(training.group)
+    inside = rows.filter(_in(rows, holdout)).select(*keys).distinct()
+    kept = rows.filter(_in(rows, holdout)).union(rows.filter(~_in(rows, holdout)).anti_join(inside, keys))
+    kept = engine.materialize(kept)
+    return kept, engine.count(rows) - engine.count(kept)
+
+
+def _in(rows: ir.Table, partitions: Sequence[str]) -> ir.BooleanColumn:
+    return rows["partition"].isin(list(partitions))
+
+
+def _write(engine: Engine, part: ir.Table, path: Path, context: Context) -> int:
+    """Writes one part sorted by time and row id, streamed; returns its rows."""
+    order = [context.pipeline.event_time] if context.pipeline.event_time else []
+    reader = engine.reader(part, order_by=[*order, "partition", "row_id"])
+    count, partial = 0, aside(path)
+    with pq.ParquetWriter(partial, reader.schema, compression="zstd") as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            count += batch.num_rows
+    settle(partial, path)
+    return count
+
+
+def _distinct_targets(folder: Path) -> dict[str, int]:
+    return {
+        part: len(np.unique(pq.read_table(folder / f"{part}.parquet", columns=[TARGET])[TARGET].to_numpy()))
+        for part in ("train", "holdout")
+    }
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _summary(frozen: Frozen, state: str) -> dict[str, Any]:
+    return {
+        "state": state,
+        "snapshot_id": frozen.snapshot_id,
+        "training_partitions": _span(frozen.training_partitions),
+        "holdout_partitions": _span(frozen.holdout_partitions),
+        **{f"{part}_rows": count for part, count in frozen.rows.items()},
+        "unlabelled": frozen.unlabelled,
+        "both_sides": frozen.both_sides,
+    }
+
+
+def _span(partitions: list[str]) -> str:
+    return f"{partitions[0]} to {partitions[-1]} ({len(partitions)}: {names(partitions[:2])} ...)"

@@ -1,0 +1,193 @@
+"""Challenger, champion and simple baselines, scored by one task on one frozen holdout."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.context import Context
+from pipelines.errors import DataError, ModelError, StorageError
+from pipelines.models import load_model
+from pipelines.models.fitting import Recipe, Rows, fit
+from pipelines.models.model import Model
+from pipelines.settings.training import SklearnEstimator, Training
+from pipelines.storage.durable import canonical_json, write_bytes
+from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
+from pipelines.training.fit_step import rounded
+from pipelines.training.metrics import default_metric, metrics
+from pipelines.training.tuning import recipe_of, training_rows
+
+CHALLENGER, CHAMPION, CONSTANT, LINEAR = "challenger", "champion", "constant", "linear"
+_TIMED_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model on the holdout. `scores` is `(n,)` or `(n, k)`; None with a `problem` when it could not score."""
+
+    name: str
+    scores: np.ndarray | None
+    version: int | None = None
+    problem: str | None = None
+    seconds_per_1000_rows: float | None = None
+    megabytes: float | None = None
+    holdout_digest: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything the gate looks at. Arrays are aligned with the holdout's rows; `groups` are integer codes."""
+
+    task: str
+    metric: str
+    labels: np.ndarray
+    candidates: Mapping[str, Candidate]
+    holdout_digest: str
+    partitions: list[str]
+    groups: np.ndarray | None = None
+    slices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    champion_overlap: float = 0.0
+
+
+def evaluate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
+    """Metrics of all candidates on the holdout, written beside the snapshot and into MLflow."""
+    from pipelines.training.registry import annotate
+
+    evaluation = evaluate_candidates(context, snapshot_id, version)
+    found = {name: _metrics(evaluation, candidate) for name, candidate in evaluation.candidates.items()}
+    frozen = read_frozen(context, snapshot_id)
+    facts = {
+        "snapshot_id": snapshot_id,
+        "version": version,
+        "champion": _version(evaluation),
+        "metric": evaluation.metric,
+        "rows": len(evaluation.labels),
+        "holdout_digest": evaluation.holdout_digest,
+        "champion_overlap": evaluation.champion_overlap,
+        "metrics": found,
+        "problems": {name: one.problem for name, one in evaluation.candidates.items() if one.problem},
+    }
+    write_bytes(frozen.folder(context) / f"evaluation-{version}.json", canonical_json(facts))
+    flat = {f"holdout.{name}.{key}": value for name, row in found.items() for key, value in row.items() if value}
+    annotate(context, version, {}, flat)
+    main = {name: row.get(evaluation.metric) for name, row in found.items()}
+    return {"state": "done", "version": version, "metric": evaluation.metric, "rows": len(evaluation.labels), **main}
+
+
+def evaluate_candidates(context: Context, snapshot_id: str, version: int) -> Evaluation:
+    """Scores every candidate on the frozen holdout; what cannot score is a candidate with a problem, not an error."""
+    training, _ = required(context)
+    frozen = read_frozen(context, snapshot_id)
+    holdout = frozen.table(context, "holdout")
+    digest = frozen.digests["holdout"]
+    champion = context.ledger.champion(context.name)
+    candidates = {CHALLENGER: _registered(context, CHALLENGER, version, holdout, digest)}
+    if champion:
+        candidates[CHAMPION] = _registered(context, CHAMPION, champion["version"], holdout, digest)
+    candidates |= {one.name: one for one in _baselines(context, frozen, holdout, digest)}
+    return Evaluation(
+        task=training.task,
+        metric=training.metric or default_metric(training.task),
+        labels=holdout[TARGET].to_numpy(),
+        candidates=candidates,
+        holdout_digest=digest,
+        partitions=frozen.holdout_partitions,
+        groups=_codes(holdout, training.group),
+        slices={name: np.asarray(holdout[name].to_pylist(), dtype=object) for name in context.pipeline.gate.slices},
+        champion_overlap=_overlap(context, frozen, champion["version"]) if champion else 0.0,
+    )
+
+
+def read_evaluation(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
+    path = read_frozen(context, snapshot_id).folder(context) / f"evaluation-{version}.json"
+    if not path.exists():
+        raise ModelError(
+            "E-GATE-EVALUATION", context.where, f"version {version} was never evaluated", "Clear task 'evaluate'."
+        )
+    return dict(json.loads(path.read_text()))
+
+
+def _registered(context: Context, name: str, version: int, holdout: pa.Table, digest: str) -> Candidate:
+    """A model of the ledger, loaded as scoring loads it: verified files, features by name."""
+    try:
+        model = load_model(context, version)
+        scores = model.predict(holdout)
+        sample = holdout.slice(0, _TIMED_ROWS)
+        started = time.perf_counter()
+        model.predict(sample)
+        seconds = time.perf_counter() - started
+    except (ModelError, DataError) as error:
+        return Candidate(name, None, version, problem=str(error), holdout_digest=digest)
+    except OSError as error:
+        raise StorageError("E-MODEL-READ", f"{context.name} version {version}", str(error)[:300]) from error
+    size = sum(len(content) for content in model.to_files().values()) / 1e6
+    per_1000 = 1000 * seconds / max(sample.num_rows, 1)
+    return Candidate(name, scores, version, None, per_1000, size, digest)
+
+
+def _baselines(context: Context, frozen: Frozen, holdout: pa.Table, digest: str) -> list[Candidate]:
+    """What anybody could do without a model: the training mean, and a plain linear model on the numeric features."""
+    training, _ = required(context)
+    rows, _validation = training_rows(context, frozen)
+    constant = Candidate(CONSTANT, _constant(training, rows, holdout.num_rows, frozen.classes), holdout_digest=digest)
+    try:
+        scores = _linear(context, frozen, rows).predict(holdout)
+    except (ModelError, DataError, ValueError) as error:
+        return [constant, Candidate(LINEAR, None, problem=str(error), holdout_digest=digest)]
+    return [constant, Candidate(LINEAR, scores, holdout_digest=digest)]
+
+
+def _constant(training: Training, rows: Rows, count: int, classes: list[str]) -> np.ndarray:
+    if training.task == "multiclass":
+        shares = np.bincount(rows.target.astype(int), minlength=len(classes)) / len(rows)
+        return np.tile(shares, (count, 1))
+    return np.full(count, rows.target.mean())
+
+
+def _linear(context: Context, frozen: Frozen, rows: Rows) -> Model:
+    recipe = recipe_of(context, frozen)
+    numeric = {name: kind for name, kind in frozen.types.items() if kind == "number"}
+    if not numeric:
+        raise ModelError("E-GATE-BASELINE", context.name, "there is no numeric feature for a linear baseline")
+    estimator = (
+        SklearnEstimator(family="sklearn", estimator="Ridge")
+        if recipe.training.task == "regression"
+        else SklearnEstimator(family="sklearn", estimator="LogisticRegression", parameters={"max_iter": 300})
+    )
+    fills = {"default": {"strategy": "median"}}
+    plain = Training.model_validate(
+        {"task": recipe.training.task, "missing": fills, "seed": recipe.training.seed}
+    ).model_copy(update={"model": estimator})
+    return fit(Recipe(plain, numeric, recipe.classes, recipe.threads), rows, None)
+
+
+def _overlap(context: Context, frozen: Frozen, champion: int) -> float:
+    """Share of the holdout's partitions that the champion was trained on: it flatters the champion, never the other."""
+    seen = set(context.ledger.model(context.name, champion)["record"].get("training_partitions", []))
+    return len(seen & set(frozen.holdout_partitions)) / len(frozen.holdout_partitions)
+
+
+def _codes(holdout: pa.Table, columns: tuple[str, ...]) -> np.ndarray | None:
+    if not columns:
+        return None
+    keys = list(zip(*(holdout[column].to_pylist() for column in columns), strict=True))
+    numbers = {key: index for index, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], dtype=np.int64)
+
+
+def _metrics(evaluation: Evaluation, candidate: Candidate) -> dict[str, float | None]:
+    if candidate.scores is None:
+        return {}
+    found = metrics(evaluation.task, evaluation.labels, candidate.scores)  # type: ignore[arg-type]
+    return {name: rounded(value) for name, value in found.items()}
+
+
+def _version(evaluation: Evaluation) -> int | None:
+    champion = evaluation.candidates.get(CHAMPION)
+    return champion.version if champion else None

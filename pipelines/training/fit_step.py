@@ -1,0 +1,102 @@
+"""Fits a challenger on a frozen snapshot and registers it in MLflow and in the ledger."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from pipelines.context import Context
+from pipelines.failpoints import reach
+from pipelines.models.fitting import Rows, fit
+from pipelines.models.model import Model
+from pipelines.runs.step import code_version
+from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
+from pipelines.training.metrics import metrics
+from pipelines.training.plots import plots
+from pipelines.training.registry import Challenger, register
+from pipelines.training.tuning import recipe_of, training_rows, tuned_parameters
+
+
+def train(context: Context, snapshot_id: str) -> dict[str, Any]:
+    """The registered challenger: `version`, holdout metrics, seconds. A retry of the same run keeps its version.
+
+    Raises:
+        ModelError: E-TRAIN-* when nothing sensible can be fitted; the champion stays.
+        StorageError: E-REG-DOWN when MLflow does not answer; the fitted model is kept for the retry.
+    """
+    frozen = read_frozen(context, snapshot_id)
+    folder = frozen.folder(context) / "model"
+    started = time.monotonic()
+    if folder.is_dir():
+        model = Model.load(folder)
+    else:
+        model = _fit(context, frozen)
+        model.save(folder)
+    seconds = time.monotonic() - started
+    reach("train.after_fit")
+    holdout = frozen.table(context, "holdout")
+    target, scores = holdout[TARGET].to_numpy(), model.predict(holdout)
+    usable = np.isfinite(scores) if scores.ndim == 1 else np.isfinite(scores).all(axis=1)
+    training, _ = required(context)
+    found = metrics(training.task, target[usable], scores[usable])
+    challenger = Challenger(
+        model=model,
+        folder=folder,
+        record=_record(context, frozen, model, found),
+        metrics={**found, "train_seconds": seconds},
+        pictures=plots(training.task, target[usable], scores[usable]),
+    )
+    version = register(context, frozen, challenger)
+    return {
+        "state": "done",
+        "version": version,
+        "snapshot_id": snapshot_id,
+        "seconds": round(seconds, 2),
+        "holdout": {name: rounded(value) for name, value in found.items()},
+    }
+
+
+def rounded(value: float) -> float | None:
+    """Five digits; a metric that is undefined becomes None, which JSON can hold."""
+    return float(f"{value:.5g}") if np.isfinite(value) else None
+
+
+def _fit(context: Context, frozen: Frozen) -> Model:
+    rows, validation = training_rows(context, frozen)
+    usable = validation if _can_judge(rows, validation) else None
+    return fit(recipe_of(context, frozen).with_parameters(tuned_parameters(context, frozen)), rows, usable)
+
+
+def _can_judge(rows: Rows, validation: np.ndarray) -> bool:
+    """Early stopping needs both sides, and both classes on both sides."""
+    sides = (rows.target[validation], rows.target[~validation])
+    return all(len(np.unique(side)) > 1 for side in sides)
+
+
+def _record(context: Context, frozen: Frozen, model: Model, holdout: dict[str, float]) -> dict[str, Any]:
+    """What the ledger keeps of a model: everything that made it, and what it is compared by later."""
+    training, label = required(context)
+    return {
+        "snapshot_id": frozen.snapshot_id,
+        "features": frozen.types,
+        "classes": model.classes,
+        "task": model.task,
+        "family": model.family,
+        "estimator": model.estimator_name,
+        "parameters": model.facts["parameters"],
+        "facts": {name: value for name, value in model.facts.items() if name != "parameters"},
+        "training_partitions": frozen.training_partitions,
+        "holdout_partitions": frozen.holdout_partitions,
+        "rows": frozen.rows,
+        "unlabelled": frozen.unlabelled,
+        "positive_rate": frozen.positive_rate,
+        "tables": frozen.tables,
+        "digests": frozen.digests,
+        "settings": {"training": training.digest(), "label": label.digest(), "pipeline": context.pipeline.digest()},
+        "code_version": code_version(),
+        "seed": training.seed,
+        "holdout_metrics": {name: rounded(value) for name, value in holdout.items()},
+        "importance": {name: rounded(value) for name, value in model.importance().items()},
+    }

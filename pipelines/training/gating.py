@@ -1,0 +1,97 @@
+"""The gate's step: judges the challenger and writes the decision into the ledger and MLflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipelines.context import Context
+from pipelines.training.dataset import Frozen, read_frozen, required
+from pipelines.training.decision import Check, Decision, decide, policy_of
+from pipelines.training.evaluation import CHALLENGER, CHAMPION, evaluate_candidates
+from pipelines.training.registry import annotate
+
+
+def gate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
+    """`outcome`, `reasons` and the champion it was compared with. A retry decides again on the same holdout."""
+    frozen = read_frozen(context, snapshot_id)
+    training, _ = required(context)
+    evaluation = evaluate_candidates(context, snapshot_id, version)
+    policy = policy_of(context.pipeline.gate)
+    decision = decide(evaluation, policy, training.seed, _run_checks(context, frozen))
+    champion = evaluation.candidates.get(CHAMPION)
+    numbers = {
+        **decision.numbers(),
+        "policy": context.pipeline.gate.policy,
+        "metric": evaluation.metric,
+        "champion": champion.version if champion else None,
+        "champion_overlap": evaluation.champion_overlap,
+        "holdout": {
+            "digest": evaluation.holdout_digest,
+            "rows": len(evaluation.labels),
+            "partitions": evaluation.partitions,
+        },
+        "snapshot_id": snapshot_id,
+    }
+    context.ledger.record_decision(
+        context.name,
+        "gate",
+        context.key,
+        run_id=context.run_id,
+        outcome=decision.outcome,
+        model_version=version,
+        reasons=decision.reasons,
+        numbers=plain(numbers),
+    )
+    _tell_mlflow(context, version, decision)
+    return {
+        "state": "done",
+        "outcome": decision.outcome,
+        "version": version,
+        "champion": numbers["champion"],
+        "reasons": decision.reasons,
+        "holdout_digest": evaluation.candidates[CHALLENGER].holdout_digest,
+    }
+
+
+def _run_checks(context: Context, frozen: Frozen) -> list[Check]:
+    """What must hold whatever the scores say: accepted training days, and no promotion by hindsight."""
+    accepted = {row["partition"] for row in context.ledger.accounting(context.name) if row["state"] == "clean"}
+    used = [*frozen.training_partitions, *frozen.holdout_partitions]
+    refused = [key for key in used if key not in accepted]
+    data = Check(
+        "training data",
+        not refused,
+        f"{len(used)} training and holdout partitions passed their data gate"
+        if not refused
+        else f"partitions {refused[:5]} were refused after the snapshot was taken",
+    )
+    champion = context.ledger.champion(context.name)
+    late = champion is not None and context.partition.end <= champion["effective_from"]
+    hindsight = Check(
+        "hindsight",
+        not late,
+        "BACKFILL: the champion in force was chosen for later days; a past date registers models but never promotes"
+        if late
+        else "no later champion exists",
+    )
+    return [data, hindsight]
+
+
+def _tell_mlflow(context: Context, version: int, decision: Decision) -> None:
+    tags = {"gate.outcome": decision.outcome, "gate.reasons": "; ".join(decision.reasons)}
+    annotate(context, version, tags, {f"gate.{check.name}.passed": float(check.passed) for check in decision.checks})
+
+
+def plain(value: Any) -> Any:
+    """Numbers that JSON can hold: NaN and infinity become None, numpy scalars Python's."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,89 @@
+"""Is there enough to learn from, and are the labels believable? A poisoned day is named before it trains a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.context import Context
+from pipelines.errors import ModelError, names
+from pipelines.settings.training import LabelRules, Training
+
+
+def check_labels(
+    context: Context,
+    training: Training,
+    by_day: Sequence[Mapping[str, Any]],
+    rows: Mapping[str, int],
+    distinct: Mapping[str, int],
+) -> None:
+    """Refuses training data that cannot make a trustworthy model.
+
+    Args:
+        context: The run.
+        training: Its settings.
+        by_day: `partition`, `rows` and `rate` (mean of the target) per partition.
+        rows: Rows of 'train' and 'holdout'.
+        distinct: Distinct target values of each part.
+
+    Raises:
+        ModelError: E-TRAIN-ROWS or E-TRAIN-LABELS, naming the partitions.
+    """
+    if rows["train"] < training.min_rows or not rows["holdout"]:
+        raise ModelError(
+            "E-TRAIN-ROWS",
+            context.where,
+            f"training needs at least {training.min_rows:,} labelled rows and a holdout, got {rows['train']:,} and "
+            f"{rows['holdout']:,}",
+            "The champion stays. Wait for labels, or lower training.min_rows.",
+        )
+    if distinct["train"] < 2:
+        raise ModelError(
+            "E-TRAIN-LABELS",
+            context.where,
+            "the training labels must have at least two values, got one",
+            "The champion stays. Check the label source.",
+        )
+    if training.task == "binary":
+        _check_rates(context, by_day)
+
+
+def _check_rates(context: Context, by_day: Sequence[Mapping[str, Any]]) -> None:
+    problems = [
+        f"{row['partition']}: {why}"
+        for row in by_day
+        if (why := rate_problem(row, by_day, context.pipeline.label_rules))
+    ]
+    if problems:
+        raise ModelError(
+            "E-TRAIN-LABELS",
+            context.where,
+            f"the share of positive labels is not believable on {names(problems)}",
+            "The champion stays. If the labels are wrong, list these partitions under training.exclude_partitions or "
+            "have them corrected; if they are right, widen label_rules.",
+        )
+
+
+def rate_problem(day: Mapping[str, Any], days: Sequence[Mapping[str, Any]], rules: LabelRules) -> str | None:
+    """Why this day's rate breaks the rules, or None."""
+    rate = day["rate"]
+    if rules.min_rate is not None and rate < rules.min_rate:
+        return f"rate {rate:.4f} is below {rules.min_rate}"
+    if rules.max_rate is not None and rate > rules.max_rate:
+        return f"rate {rate:.4f} is above {rules.max_rate}"
+    shift = shift_of(day, [other for other in days if other is not day])
+    if rules.max_daily_shift is not None and abs(shift) > rules.max_daily_shift:
+        return f"rate {rate:.4f} is {shift:+.1f} standard errors from the other days, {rules.max_daily_shift} allowed"
+    return None
+
+
+def shift_of(day: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> float:
+    """z of a two-sample test of proportions, the day against all others pooled; 0 where it is undefined."""
+    n, m = day["rows"], sum(other["rows"] for other in others)
+    if not n or not m:
+        return 0.0
+    rest = sum(other["rows"] * other["rate"] for other in others) / m
+    pooled = (n * day["rate"] + m * rest) / (n + m)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    return (day["rate"] - rest) / error if error else 0.0

@@ -1,0 +1,288 @@
+"""Metrics of scores against labels, for one sample and for thousands of bootstrap resamples alike.
+
+Most metrics are functions of weighted sums over rows, so one resample costs one product of weights and row
+statistics. Ranking metrics (ROC AUC, PR AUC) sort once and then only add up weights.
+Labels: 0/1 (binary), class numbers (multiclass), values (regression). Scores: `(n,)`, or `(n, k)` for multiclass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pipelines.errors import ConfigError, did_you_mean, names, quote
+from pipelines.settings.training import Task
+
+Direction = Literal["higher", "lower"]
+# Equal-width bins of the expected calibration error: |share positive - mean score| weighted by bin size
+# (Guo et al. 2017, "On Calibration of Modern Neural Networks", M = 15).
+CALIBRATION_BINS = 15
+_SMALLEST_PROBABILITY = 1e-15
+_THRESHOLD = 0.5
+_QUANTILE = 0.5
+
+Statistics = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Value = Callable[[np.ndarray], np.ndarray]
+# Prepares one (labels, scores) pair and returns the metric as a function of row weights `(n,)`.
+Prepared = Callable[[np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`statistics(labels, scores)` is `(n, m)`; `value(sums)` maps weighted sums `(b, m)` to `(b,)`."""
+
+    direction: Direction
+    tasks: tuple[Task, ...]
+    statistics: Statistics | None = None
+    value: Value | None = None
+    prepare: Callable[[np.ndarray, np.ndarray], Prepared] | None = None
+
+
+def direction(metric: str) -> Direction:
+    """Whether more is better.
+
+    Raises:
+        ConfigError: E-CONFIG-METRIC for an unknown metric, with the nearest one.
+    """
+    return metric_of(metric).direction
+
+
+def metric_of(metric: str, task: Task | None = None) -> Metric:
+    found = METRICS.get(metric)
+    if found is None or (task is not None and task not in found.tasks):
+        known = [name for name, entry in METRICS.items() if task is None or task in entry.tasks]
+        raise ConfigError(
+            "E-CONFIG-METRIC",
+            "training.metric",
+            f"must be a metric of task '{task}' ({names(known)}), got {quote(metric)}" if task else quote(metric),
+            did_you_mean(metric, known),
+        )
+    return found
+
+
+def default_metric(task: Task) -> str:
+    return {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}[task]
+
+
+def metrics(task: Task, labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Every metric of the task. What cannot be computed (one class, NaN scores, no rows) is NaN, never a default."""
+    return {name: metric(name, labels, scores) for name, entry in METRICS.items() if task in entry.tasks}
+
+
+def metric(name: str, labels: np.ndarray, scores: np.ndarray) -> float:
+    """One metric; NaN when it is undefined for these rows."""
+    if not len(labels) or np.isnan(scores).any() or np.isnan(labels).any():
+        return float("nan")
+    return prepared(name, labels, scores)(np.ones(len(labels)))
+
+
+def prepared(name: str, labels: np.ndarray, scores: np.ndarray) -> Prepared:
+    """The metric as a function of row weights; sorts and row statistics are done once, here."""
+    entry = metric_of(name)
+    if entry.prepare is not None:
+        return entry.prepare(labels, scores)
+    if entry.statistics is None or entry.value is None:
+        raise TypeError(f"metric '{name}' is incomplete")
+    rows, value = entry.statistics(labels, scores), entry.value
+
+    def weighted(weights: np.ndarray) -> float:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(value((weights @ rows)[None, :])[0])
+
+    return weighted
+
+
+def calibration_curve(labels: np.ndarray, scores: np.ndarray) -> list[dict[str, float]]:
+    """Per non-empty bin: mean score, share positive, rows."""
+    sums = _calibration_statistics(labels, scores).sum(axis=0).reshape(-1, 3)
+    return [{"mean_score": s / n, "share_positive": y / n, "rows": n} for n, y, s in sums.tolist() if n > 0]
+
+
+def _mean(loss: Callable[[np.ndarray, np.ndarray], np.ndarray], root: bool = False) -> tuple[Statistics, Value]:
+    def statistics(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        per_row = loss(labels, scores)
+        return np.column_stack([np.ones(len(per_row)), per_row])
+
+    def value(sums: np.ndarray) -> np.ndarray:
+        mean = sums[:, 1] / sums[:, 0]
+        return np.sqrt(mean) if root else mean
+
+    return statistics, value
+
+
+def _log_loss(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    if scores.ndim == 2:
+        chance = scores[np.arange(len(labels)), labels.astype(int)]
+    else:
+        chance = np.where(labels == 1, scores, 1 - scores)
+    return -np.log(np.clip(chance, _SMALLEST_PROBABILITY, 1.0))
+
+
+def _brier(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    if scores.ndim == 1:
+        return (scores - labels) ** 2
+    return ((scores - np.eye(scores.shape[1])[labels.astype(int)]) ** 2).sum(axis=1)
+
+
+def _predicted(scores: np.ndarray) -> np.ndarray:
+    return scores.argmax(axis=1) if scores.ndim == 2 else (scores >= _THRESHOLD).astype(int)
+
+
+def _right(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return (_predicted(scores) == labels).astype(float)
+
+
+def _percentage(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Rows whose true value is zero have no relative error; see `_mape_statistics`."""
+    return np.abs(labels - scores) / np.where(labels == 0, 1.0, np.abs(labels))
+
+
+def _mape_statistics(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    counted = (labels != 0).astype(float)
+    return np.column_stack([counted, counted * _percentage(labels, scores)])
+
+
+def _pinball(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    above = labels - scores
+    return np.maximum(_QUANTILE * above, (_QUANTILE - 1) * above)
+
+
+def _r2_statistics(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    # Centred first: the variance of large values would otherwise drown in rounding.
+    centred = labels - labels.mean()
+    return np.column_stack([np.ones(len(labels)), centred, centred**2, (labels - scores) ** 2])
+
+
+def _r2(sums: np.ndarray) -> np.ndarray:
+    count, total, squares, errors = sums.T
+    spread = squares - total**2 / count
+    return np.where(spread > 0, 1 - errors / np.where(spread > 0, spread, 1), np.nan)
+
+
+def _confusion(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """`(n, 3k)`: per class right, true, predicted. Binary has k = 2."""
+    classes = np.arange(scores.shape[1] if scores.ndim == 2 else 2)
+    true = (labels[:, None] == classes).astype(float)
+    predicted = (_predicted(scores)[:, None] == classes).astype(float)
+    return np.column_stack([true * predicted, true, predicted])
+
+
+def _per_class(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    right, true, predicted = np.split(sums, 3, axis=1)
+    return right, true, predicted
+
+
+def _f1(sums: np.ndarray) -> np.ndarray:
+    """Binary: of the positive class. Multiclass: mean over the classes. Undefined without true or predicted ones."""
+    right, true, predicted = _per_class(sums)
+    each = 2 * right / (true + predicted)
+    return each[:, 1] if right.shape[1] == 2 else each.mean(axis=1)
+
+
+def _balanced_accuracy(sums: np.ndarray) -> np.ndarray:
+    right, true, _predicted_counts = _per_class(sums)
+    return (right / true).mean(axis=1)
+
+
+def _mcc(sums: np.ndarray) -> np.ndarray:
+    """Matthews correlation for k classes (Gorodkin 2004); undefined when all labels or predictions are equal."""
+    right, true, predicted = _per_class(sums)
+    count = true.sum(axis=1)
+    both = right.sum(axis=1) * count - (true * predicted).sum(axis=1)
+    spread = (count**2 - (predicted**2).sum(axis=1)) * (count**2 - (true**2).sum(axis=1))
+    return np.where(spread > 0, both / np.sqrt(np.where(spread > 0, spread, 1)), np.nan)
+
+
+def _calibration_statistics(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """`(n, 3 * bins)`: per bin 1, label, score. Multiclass: of the most probable class and whether it was right."""
+    if scores.ndim == 2:
+        labels, scores = _right(labels, scores), scores.max(axis=1)
+    bins = np.clip((scores * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
+    result = np.zeros((len(scores), CALIBRATION_BINS, 3))
+    result[np.arange(len(scores)), bins] = np.column_stack([np.ones(len(scores)), labels, scores])
+    return result.reshape(len(scores), -1)
+
+
+def _calibration_error(sums: np.ndarray) -> np.ndarray:
+    count, positive, score = np.moveaxis(sums.reshape(len(sums), CALIBRATION_BINS, 3), 2, 0)
+    return np.abs(positive - score).sum(axis=1) / count.sum(axis=1)
+
+
+def _roc_auc(labels: np.ndarray, scores: np.ndarray) -> Prepared:
+    """Multiclass: unweighted mean over the classes of one against the rest."""
+    if scores.ndim == 2:
+        each = [_roc_auc((labels == index).astype(float), scores[:, index]) for index in range(scores.shape[1])]
+        return lambda weights: float(np.mean([one(weights) for one in each]))
+    positive = np.flatnonzero(labels == 1)
+    negative = np.flatnonzero(labels != 1)
+    negative = negative[np.argsort(scores[negative], kind="stable")]
+    below = np.searchsorted(scores[negative], scores[positive], "left")
+    up_to = np.searchsorted(scores[negative], scores[positive], "right")
+
+    # Buffers are reused over thousands of resamples: fresh arrays of this size cost more than the arithmetic.
+    drawn, behind, ranks = np.empty(len(negative)), np.zeros(len(negative) + 1), np.empty((3, len(positive)))
+
+    def weighted(weights: np.ndarray) -> float:
+        """The share of (positive, negative) pairs in the right order; ties count one half."""
+        np.cumsum(np.take(weights, negative, out=drawn, mode="clip"), out=behind[1:])
+        np.take(behind, below, out=ranks[0], mode="clip")
+        np.take(behind, up_to, out=ranks[1], mode="clip")
+        mine = np.take(weights, positive, out=ranks[2], mode="clip")
+        pairs = mine.sum() * behind[-1]
+        return float((mine @ ranks[0] + mine @ ranks[1]) / 2 / pairs) if pairs > 0 else float("nan")
+
+    return weighted
+
+
+def _pr_auc(labels: np.ndarray, scores: np.ndarray) -> Prepared:
+    """Average precision: precision at each distinct score, weighted by the recall gained there."""
+    if scores.ndim == 2:
+        each = [_pr_auc((labels == index).astype(float), scores[:, index]) for index in range(scores.shape[1])]
+        return lambda weights: float(np.mean([one(weights) for one in each]))
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    positive = (labels[order] == 1).astype(float)
+    drawn, running = np.empty(len(order)), np.empty(len(order))
+    found, taken, gained = np.empty(len(ends)), np.empty(len(ends)), np.empty(len(ends))
+
+    def weighted(weights: np.ndarray) -> float:
+        np.take(weights, order, out=drawn, mode="clip")
+        np.take(np.cumsum(drawn, out=running), ends, out=taken, mode="clip")
+        np.multiply(drawn, positive, out=drawn)
+        np.take(np.cumsum(drawn, out=running), ends, out=found, mode="clip")
+        if found[-1] <= 0:
+            return float("nan")
+        gained[0] = found[0]
+        np.subtract(found[1:], found[:-1], out=gained[1:])
+        np.multiply(gained, found, out=gained)
+        np.maximum(taken, 1e-300, out=taken)
+        return float(np.divide(gained, taken, out=gained).sum() / found[-1])
+
+    return weighted
+
+
+_CLASSES: tuple[Task, ...] = ("binary", "multiclass")
+_VALUES: tuple[Task, ...] = ("regression",)
+METRICS: dict[str, Metric] = {
+    "roc_auc": Metric("higher", _CLASSES, prepare=_roc_auc),
+    "pr_auc": Metric("higher", _CLASSES, prepare=_pr_auc),
+    "log_loss": Metric("lower", _CLASSES, *_mean(_log_loss)),
+    "brier": Metric("lower", _CLASSES, *_mean(_brier)),
+    "calibration_error": Metric("lower", _CLASSES, _calibration_statistics, _calibration_error),
+    "accuracy": Metric("higher", _CLASSES, *_mean(_right)),
+    "balanced_accuracy": Metric("higher", _CLASSES, _confusion, _balanced_accuracy),
+    "f1": Metric("higher", _CLASSES, _confusion, _f1),
+    "mcc": Metric("higher", _CLASSES, _confusion, _mcc),
+    "rmse": Metric("lower", _VALUES, *_mean(lambda labels, scores: (labels - scores) ** 2, root=True)),
+    "mae": Metric("lower", _VALUES, *_mean(lambda labels, scores: np.abs(labels - scores))),
+    "mape": Metric("lower", _VALUES, _mape_statistics, _mean(_percentage)[1]),
+    "r2": Metric("higher", _VALUES, _r2_statistics, _r2),
+    "pinball": Metric("lower", _VALUES, *_mean(_pinball)),
+}
+# Whose values have an upper bound of 1, so that a margin in points means the same for every pipeline.
+BOUNDED = frozenset(
+    {"roc_auc", "pr_auc", "brier", "calibration_error", "accuracy", "balanced_accuracy", "f1", "mcc", "r2"}
+)

@@ -1,0 +1,238 @@
+"""A challenger's entry in MLflow and in the ledger. The ledger is the truth, MLflow the place to look.
+
+A retry finds its own MLflow run by a tag and its own version by that run, so that nothing is registered twice.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.context import Context
+from pipelines.errors import StorageError
+from pipelines.failpoints import reach
+from pipelines.models.artifact import artifact_sha256, local_folder, read_artifact
+from pipelines.models.model import Model
+from pipelines.training.dataset import Frozen
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RUN_KEY = "nightshift.run_key"
+_MODEL_FOLDER = "model"
+# MLflow refuses longer digests of data sets.
+_MOST_DIGEST = 36
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_MODEL_CATALOG_URI": "",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """A fitted model in `folder`, with what is recorded of it. `pictures`: file name to PNG."""
+
+    model: Model
+    folder: Path
+    record: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    pictures: Mapping[str, bytes]
+
+
+def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
+    """Uploads, registers and verifies the challenger; returns its version in the ledger.
+
+    Raises:
+        StorageError: E-REG-DOWN when MLflow does not answer, E-REG-STORE when the stored files are not the fitted ones.
+    """
+    with registry(context) as client:
+        run_id = _run_of(client, context)
+        _describe(client, run_id, context, frozen, challenger)
+        client.log_artifacts(run_id, str(challenger.folder), _MODEL_FOLDER)
+        reach("registry.after_upload")
+        uri = f"{client.get_run(run_id).info.artifact_uri}/{_MODEL_FOLDER}"
+        sha256 = _verified(context, uri, challenger)
+        mlflow_version = _version_of(client, context, run_id, uri)
+        reach("registry.after_create")
+        version = context.ledger.record_model(
+            context.name,
+            run_id=context.run_id,
+            as_of=context.partition.end,
+            mlflow_run_id=run_id,
+            artifact_uri=uri,
+            artifact_sha256=sha256,
+            record={**challenger.record, "mlflow_version": mlflow_version},
+        )
+        for key, value in {"verified_sha256": sha256, "nightshift.version": str(version)}.items():
+            client.set_model_version_tag(context.name, mlflow_version, key, value)
+        set_alias(client, context, "challenger", mlflow_version)
+        client.set_terminated(run_id, "FINISHED")
+    return version
+
+
+def annotate(context: Context, version: int, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+    """Adds tags and metrics to the MLflow run of a version; MLflow being away does not undo a decision."""
+    run_id = context.ledger.model(context.name, version)["mlflow_run_id"]
+    with registry(context) as client:
+        for key, value in tags.items():
+            client.set_tag(run_id, key, value[:5000])
+        for key, number in metrics.items():
+            if np.isfinite(number):
+                client.log_metric(run_id, key, float(number))
+
+
+def point_champion(context: Context, version: int) -> None:
+    """Moves the alias 'champion' to a version of the ledger: a projection, repaired by maintenance if this fails."""
+    mlflow_version = context.ledger.model(context.name, version)["record"]["mlflow_version"]
+    with registry(context) as client:
+        set_alias(client, context, "champion", mlflow_version)
+
+
+def champion_alias(context: Context) -> str | None:
+    """The MLflow version that the alias 'champion' points to, or None."""
+    from mlflow.exceptions import MlflowException
+
+    with registry(context) as client:
+        try:
+            return str(client.get_model_version_by_alias(context.name, "champion").version)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+
+@contextmanager
+def registry(context: Context) -> Iterator[MlflowClient]:
+    """A client of this home's MLflow; its own errors become E-REG-DOWN, worth another try."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    uri = context.home.mlflow_uri
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield MlflowClient(uri, uri)
+    except (MlflowException, ConnectionError, TimeoutError) as error:
+        raise StorageError(
+            "E-REG-DOWN",
+            f"{context.name} MLflow",
+            f"it did not do what was asked: {str(error)[:300]}",
+            "The champion stays and the fitted model is kept; the task is retried.",
+        ) from error
+
+
+def set_alias(client: MlflowClient, context: Context, alias: str, mlflow_version: str) -> None:
+    """Sets an alias; two processes creating it at once is the one race that MLflow does not retry itself."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_registered_model_alias(context.name, alias, mlflow_version)
+    except MlflowException:
+        client.set_registered_model_alias(context.name, alias, mlflow_version)
+
+
+def _run_of(client: MlflowClient, context: Context) -> str:
+    """The MLflow run of this Airflow run, made when it does not exist yet."""
+    experiment = client.get_experiment_by_name(context.name)
+    if experiment is None:
+        folder = context.home.mlflow_artifacts / context.name
+        folder.mkdir(parents=True, exist_ok=True)
+        experiment_id = client.create_experiment(context.name, artifact_location=folder.as_uri())
+    else:
+        experiment_id = experiment.experiment_id
+    key = f"{context.name}/{context.run_id}"
+    known = client.search_runs([experiment_id], f"tags.`{RUN_KEY}` = '{key}'", max_results=1)
+    if known:
+        return str(known[0].info.run_id)
+    return str(client.create_run(experiment_id, tags={RUN_KEY: key}, run_name=f"{context.key}").info.run_id)
+
+
+def _describe(client: MlflowClient, run_id: str, context: Context, frozen: Frozen, challenger: Challenger) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    record = challenger.record
+    parameters = {
+        "as_of": frozen.as_of,
+        "estimator": record["estimator"],
+        "seed": record["seed"],
+        "training_partitions": f"{frozen.training_partitions[0]}..{frozen.training_partitions[-1]}",
+        "holdout_partitions": f"{frozen.holdout_partitions[0]}..{frozen.holdout_partitions[-1]}",
+        **{f"model.{name}": value for name, value in record["parameters"].items()},
+    }
+    tags = {
+        "nightshift.pipeline": context.name,
+        "nightshift.partition": context.key,
+        "nightshift.snapshot_id": frozen.snapshot_id,
+        "nightshift.config_digest": record["settings"]["pipeline"],
+        "nightshift.code_version": record["code_version"],
+    }
+    numbers = [Metric(name, float(value), 0, 0) for name, value in challenger.metrics.items() if np.isfinite(value)]
+    client.log_batch(
+        run_id,
+        metrics=numbers,
+        params=[Param(name, str(value)) for name, value in parameters.items()],
+        tags=[RunTag(name, str(value)) for name, value in tags.items()],
+    )
+    client.log_inputs(run_id, _datasets(frozen))
+    client.log_dict(run_id, dict(record), "record.json")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in challenger.pictures.items():
+            Path(folder, name).write_bytes(content)
+        client.log_artifacts(run_id, folder, "plots")
+
+
+def _datasets(frozen: Frozen) -> list[Any]:
+    """The Delta table versions that were read, as MLflow data set inputs."""
+    from mlflow.data.delta_dataset_source import DeltaDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.entities import DatasetInput, InputTag
+
+    inputs = []
+    for table, facts in frozen.tables.items():
+        source = DeltaDatasetSource(path=facts["uri"], delta_table_version=facts["version"])
+        dataset = MetaDataset(  # type: ignore[abstract]
+            source=source, name=table, digest=facts["contents"][:_MOST_DIGEST]
+        )
+        tags = [InputTag("mlflow.data.context", "training"), InputTag("partitions", str(facts["partitions"]))]
+        inputs.append(DatasetInput(dataset=dataset._to_mlflow_entity(), tags=tags))
+    return inputs
+
+
+def _version_of(client: MlflowClient, context: Context, run_id: str, uri: str) -> str:
+    """The registered version of this run, made when it does not exist yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(context.name, description=context.pipeline.description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    known = client.search_model_versions(f"name = '{context.name}' and run_id = '{run_id}'")
+    if known:
+        return str(known[0].version)
+    return str(client.create_model_version(context.name, source=uri, run_id=run_id).version)
+
+
+def _verified(context: Context, uri: str, challenger: Challenger) -> str:
+    """sha256 of the stored files, read back; they must be the fitted ones."""
+    stored, fitted = artifact_sha256(read_artifact(local_folder(uri))), artifact_sha256(challenger.model.to_files())
+    if stored != fitted:
+        raise StorageError(
+            "E-REG-STORE",
+            f"{context.name} {uri}",
+            f"the stored model must have sha256 {fitted[:16]}..., got {stored[:16]}...",
+            "Nothing was registered; the task is retried.",
+        )
+    return stored
