@@ -139,7 +139,7 @@ def _exceptions(info: Mapping[str, Any]) -> Iterator[str]:
     """Messages of raised exceptions; the information is flat, or one level deeper by metric."""
     for entry in [info, *(value for value in info.values() if isinstance(value, Mapping))]:
         if entry.get("raised_exception"):
-            yield str(entry.get("exception_message") or "an exception without a message")[:300]
+            yield str(entry.get("exception_message") or "an exception without a message")[:300].rstrip(". ")
 
 
 def _plain(value: Any) -> Any:

@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from pipelines.context import Context
 from pipelines.deduplicate import deduplicate
 from pipelines.errors import DataError
+from pipelines.ingest.columns import QUARANTINE
 from tests.builders import utc
 from tests.validating import accepted, accounting, ingested, raw, read
 from tests.validating import context as make
@@ -95,6 +97,17 @@ def test_records_refused_by_ingest_are_in_the_balance(tmp_path: Path) -> None:
     accepted(run, raw(run, [{}, {}]), refused=[["FIELD_COUNT: 3 fields"]])
     assert deduplicate(run)["read"] == 3
     assert accounting(run) == ("clean", 3, 2, 1, 0)
+
+
+def test_bad_records_of_a_dimension_are_not_rows_of_the_partition(tmp_path: Path) -> None:
+    """They share the table `quarantine`, in a stage of their own."""
+    run = make(tmp_path)
+    accepted(run, raw(run, [{}, {}]))
+    other = [{"row_id": "card:1", "reasons": ["TYPE: x"], "stage": "dimension_cards", "partition": run.key}]
+    table = pa.Table.from_pylist(other, schema=QUARANTINE)
+    run.publish("quarantine", run.snapshot("quarantine"), table, "d", {}, stage="dimension_cards")
+    deduplicate(run)
+    assert accounting(run) == ("clean", 2, 2, 0, 0)
 
 
 def test_without_key_only_whole_rows_are_compared(tmp_path: Path) -> None:
