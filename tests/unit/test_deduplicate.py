@@ -74,7 +74,9 @@ def test_null_in_latest_by_is_earlier_than_any_value(tmp_path: Path) -> None:
 def test_conflicts_are_counted_per_key(tmp_path: Path, changes: dict[str, Any], conflicts: int) -> None:
     run = make(tmp_path, deduplicate={"latest_by": ["paid_at"]})
     accepted(run, raw(run, [same(), same(**{"amount_eur": 2.0, **changes}), {}]))
-    assert deduplicate(run)["key_conflicts"] == conflicts
+    summary = deduplicate(run)
+    assert summary["key_conflicts"] == conflicts
+    assert summary["corrections"] == 0, "only a row of an earlier partition can be corrected"
 
 
 def test_first_row_wins_and_conflicts_without_latest_by(tmp_path: Path) -> None:
