@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from nightshift_dags import daily_timetable, first_tick_from, last_tick_until, pipelines_of
 from nightshift_tasks import HISTORY_TIMEOUT_MINUTES, AwaitHistory, RequestRetrain, StepOperator, task_arguments
@@ -49,16 +50,20 @@ def _score_and_monitor(pipeline: Pipeline, build_features: StepOperator) -> None
         StepOperator(task_id=step, pipeline=pipeline.name, **task_arguments(pipeline, step))
         for step in ("audit", "release")
     )
-    # Without a champion there are no scores, but drift is watched all the same; without a partition there is nothing.
+    # Drift is watched whenever there are features: also without a champion, and when the audit held the scores back
+    # (which is when a retrain is most likely wanted).
     monitor = StepOperator(
         task_id="monitor",
         pipeline=pipeline.name,
-        trigger_rule="none_failed_min_one_success",
+        trigger_rule="all_done_min_one_success",
         **task_arguments(pipeline, "monitor"),
     )
     request_retrain = RequestRetrain(task_id="request_retrain", pipeline=pipeline.name)
-    build_features >> score >> audit >> release >> monitor >> request_retrain
+    # A run's state is that of its last tasks: this one fails the run when the release failed and the rest went well.
+    finish = EmptyOperator(task_id="finish", trigger_rule="none_failed")
+    build_features >> score >> audit >> release >> monitor >> request_retrain >> finish
     build_features >> monitor
+    release >> finish
 
 
 for _pipeline in pipelines_of("daily"):

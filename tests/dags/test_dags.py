@@ -27,6 +27,8 @@ SCORES = [
     ("audit", "release"),
     ("release", "monitor"),
     ("monitor", "request_retrain"),
+    ("release", "finish"),
+    ("request_retrain", "finish"),
 ]
 RETRAIN = [("snapshot", "tune"), ("tune", "train"), ("train", "evaluate"), ("evaluate", "gate"), ("gate", "promote")]
 APPROVED = [("gate", "approve"), ("approve", "promote")]
