@@ -51,11 +51,11 @@ def _score_and_monitor(pipeline: Pipeline, build_features: StepOperator) -> None
         for step in ("audit", "release")
     )
     # Drift is watched whenever there are features: also without a champion, and when the audit held the scores back
-    # (which is when a retrain is most likely wanted).
+    # (which is when a retrain is most likely wanted). Without features the step itself ends skipped.
     monitor = StepOperator(
         task_id="monitor",
         pipeline=pipeline.name,
-        trigger_rule="all_done_min_one_success",
+        trigger_rule="all_done",
         **task_arguments(pipeline, "monitor"),
     )
     request_retrain = RequestRetrain(task_id="request_retrain", pipeline=pipeline.name)

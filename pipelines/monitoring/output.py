@@ -77,7 +77,8 @@ def write_html(
     """Where the report lies, and warnings; a report that cannot be drawn or written never fails the night."""
     setting = context.pipeline.monitor.report
     path = drift_path(context, "html")
-    if setting == "never" or (setting == "on_alarm" and decision.outcome == "OK"):
+    wanted = {"always": True, "on_alarm": decision.outcome != "OK", "on_retrain": decision.outcome == "RETRAIN"}
+    if not wanted.get(setting, False):
         return {}
     digest = combined("report-1", found.digest, decision.outcome, decision.reasons)
     relative = str(path.relative_to(context.home.root))

@@ -39,7 +39,9 @@ def monitor(context: Context) -> Summary:
     """
     features = context.snapshot("features")
     publication = context.ledger.publication(context.name, "features", context.key)
-    if publication is None or not publication["row_count"]:
+    if publication is None:
+        return {"state": "skipped", "reason": "no features were published for this partition"}
+    if not publication["row_count"]:
         return _no_data(context)
     chosen = champion_for(context)
     if chosen is None:

@@ -80,7 +80,7 @@ class Monitor(Settings):
     psi_watch: float = 0.1
     psi_retrain: float = 0.25
     max_drop: float | None = Field(None, description="realised loss of the metric on matured labels that retrains")
-    report: Literal["on_alarm", "always", "never"] = "always"
+    report: Literal["always", "on_alarm", "on_retrain", "never"] = "always"
     report_max_rows: Annotated[PositiveInt, Field(le=50_000)] = 10_000
 
     @model_validator(mode="after")

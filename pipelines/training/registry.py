@@ -6,6 +6,7 @@ A retry finds its own MLflow run by a tag and its own version by that run, so th
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -88,7 +89,7 @@ def annotate(context: Context, version: int, tags: Mapping[str, str], metrics: M
             client.set_tag(run_id, key, value[:5000])
         for key, number in metrics.items():
             if np.isfinite(number):
-                client.log_metric(run_id, key, float(number))
+                client.log_metric(run_id, _metric_name(key), float(number))
 
 
 def point_champion(context: Context, version: int) -> None:
@@ -191,6 +192,11 @@ def _describe(client: MlflowClient, run_id: str, context: Context, frozen: Froze
         for name, content in challenger.pictures.items():
             Path(folder, name).write_bytes(content)
         client.log_artifacts(run_id, folder, "plots")
+
+
+def _metric_name(name: str) -> str:
+    """MLflow refuses other characters, and a slice's value may hold any."""
+    return re.sub(r"[^\w\-. :/]", "_", name)
 
 
 def _datasets(frozen: Frozen) -> list[Any]:
