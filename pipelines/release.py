@@ -132,7 +132,7 @@ def _sorted_rows(context: Context, pin: Pin, scores: Scores) -> Iterator[Rows]:
             table = _with_carried(context, engine, engine.read_parquet(scores.scored_files), pin)
             reader = engine.reader(table, order_by=["row_id"])
             digest = RowDigest(reader.schema)
-            count = write_groups(path, reader.schema, digest.watch(reader), "zstd")
+            count = write_groups(path, reader.schema, digest.watch(reader), "snappy")
         if count != scores.rows:
             raise DataError(
                 "E-RELEASE-ROWS",
