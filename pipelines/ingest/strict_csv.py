@@ -38,7 +38,7 @@ class StrictCsv:
         if len(records) != 1:
             return STRAY_RETURN
         if self._is_doubtful(text, records[0]) and not self._record.fullmatch(text):
-            return STRAY_RETURN if self._quote is None or self._quote not in text else STRAY_QUOTE
+            return STRAY_QUOTE if self._has_quote(records[0]) else STRAY_RETURN
         return records[0]
 
     def many(self, texts: Sequence[str]) -> list[list[str] | str]:
@@ -61,4 +61,7 @@ class StrictCsv:
 
     def _is_doubtful(self, text: str, record: list[str]) -> bool:
         """The reader keeps stray quotes in the value and drops a carriage return at the end."""
-        return "\r" in text or (self._quote is not None and any(self._quote in value for value in record))
+        return "\r" in text or self._has_quote(record)
+
+    def _has_quote(self, record: list[str]) -> bool:
+        return self._quote is not None and any(self._quote in value for value in record)
