@@ -119,7 +119,7 @@ def run_demo(home: Home) -> int:
         for night in script(days, home):
             story.tell_night(night)
         story.tell_rollback()
-    write_page(home, None)
+    write_page(home)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s. Where everything lies:")
     for what, path in places(home, PIPELINE):
         console.print(f"  {what:28}{path}", markup=False)

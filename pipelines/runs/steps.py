@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import ConfigError, did_you_mean, quote
+from pipelines.errors import ConfigError, NightshiftError, did_you_mean, quote
 from pipelines.home import Home
 
 if TYPE_CHECKING:
     from pipelines.context import Context
     from pipelines.runs.step import Summary
+
+log = logging.getLogger("nightshift")
 
 # step -> "module:function"; modules are imported when the step runs, never when a DAG is parsed.
 STEPS: dict[str, str] = {
@@ -31,6 +34,10 @@ STEPS: dict[str, str] = {
     "promote": "pipelines.training:promote",
     "rollback": "pipelines.training:rollback",
 }
+
+
+# Steps after which the morning page has something new to say.
+_TOLD = ("monitor", "gate", "promote", "rollback")
 
 
 def step_function(step: str) -> Callable[..., Summary]:
@@ -69,7 +76,24 @@ def call_step(
     def work(given: Context) -> Summary:
         return {**step_function(step)(given, **(arguments or {})), **(notes or {})}
 
-    return run_step(context, step, work)
+    try:
+        summary = run_step(context, step, work)
+    except NightshiftError:
+        _refresh_page(context)
+        raise
+    if step in _TOLD:
+        _refresh_page(context)
+    return summary
+
+
+def _refresh_page(context: Context) -> None:
+    """The morning page after a decision or a refusal; a page that cannot be written must not fail the night."""
+    from pipelines.report.page import write_page
+
+    try:
+        write_page(context.home, context.name)
+    except (OSError, NightshiftError) as error:
+        log.warning("the morning page could not be written: %s", error)
 
 
 def latest_clean(pipeline: str, home: Home | None = None) -> str:

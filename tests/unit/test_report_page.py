@@ -1,0 +1,102 @@
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipelines.report.page import curve, todo, write_page
+from tests.builders import context, utc
+
+
+class Addresses(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.found += [value for name, value in attrs if name in ("href", "src") and value]
+
+
+def told(tmp_path: Path) -> Path:
+    run = context(tmp_path, partition="2026-03-02", name="card_payments")
+    for partition, state, clean, quarantined in (("2026-03-01", "clean", 9, 1), ("2026-03-02", "refused", 0, 10)):
+        run.ledger.set_accounting(
+            run.name,
+            partition,
+            state=state,
+            read=10,
+            clean=clean,
+            quarantined=quarantined,
+            duplicate=0,
+            reason=None,
+            run_id="r",
+        )
+    attempt = run.ledger.start_attempt(run.name, "2026-03-02", "validate", "r", "c")
+    run.ledger.end_attempt(attempt, "refused", None, "E-DQ-EMPTY <b>card_payments</b> 2026-03-02: no rows.", 1)
+    run.ledger.record_decision(
+        run.name,
+        "gate",
+        "2026-03-01",
+        run_id="r",
+        outcome="HOLD",
+        model_version=2,
+        reasons=["roc_auc 0.70 against 0.71"],
+        numbers={"checks": [{"name": "champion", "passed": False, "text": "roc_auc 0.70 against 0.71"}]},
+    )
+    return write_page(run.home)
+
+
+def test_page_tells_the_refusal_and_the_gate(tmp_path: Path) -> None:
+    index = told(tmp_path)
+    page = (index.parent / "card_payments" / "index.html").read_text()
+    assert "E-DQ-EMPTY &lt;b&gt;card_payments&lt;/b&gt;" in page  # a value from outside never becomes markup
+    assert "HOLD" in page
+    assert "roc_auc 0.70 against 0.71" in page
+    assert "card_payments/index.html" in index.read_text()
+
+
+def test_page_needs_no_network_and_no_script(tmp_path: Path) -> None:
+    index = told(tmp_path)
+    for path in (index, index.parent / "card_payments" / "index.html"):
+        parser = Addresses()
+        parser.feed(path.read_text())
+        assert "script" not in parser.tags
+        assert not [address for address in parser.found if "://" in address]
+
+
+def test_same_ledger_gives_the_same_bytes(tmp_path: Path) -> None:
+    index = told(tmp_path)
+    page = index.parent / "card_payments" / "index.html"
+    before = page.read_bytes()
+    write_page(context(tmp_path, name="card_payments").home)
+    assert page.read_bytes() == before
+
+
+def test_page_of_an_empty_home_says_what_to_do(tmp_path: Path) -> None:
+    assert "nightshift run NAME" in write_page(context(tmp_path).home).read_text()
+
+
+@pytest.mark.parametrize(("reads", "points"), [([10], None), ([10, 5], "0.0,2.0 100.0,12.0")], ids=["one", "two"])
+def test_curve_runs_from_old_to_new(reads: list[int], points: str | None) -> None:
+    days = [{"partition": f"2026-03-0{day}", "read": read} for day, read in enumerate(reads, start=1)]
+    champions = [{"since": utc("2026-03-02").isoformat(), "version": 1}]
+    found = curve({"partitions": days[::-1], "champions": champions})
+    assert (found and found["points"]) == points
+    if found:
+        assert found["changes"] == [{"x": 100.0, "text": "version 1 since 2026-03-02"}]
+
+
+def test_todo_names_stale_partitions_with_the_command() -> None:
+    one = {
+        "pipeline": "p",
+        "partitions": [
+            {"partition": day, "error": None, "step": None, "is_stale": True} for day in ("2026-03-03", "2026-03-02")
+        ],
+        "retrains": [],
+        "champion": {"version": 1},
+    }
+    assert todo(one) == [
+        "2 partition(s) were built from inputs that changed since (2026-03-02 to 2026-03-03): "
+        "nightshift run p --from 2026-03-02 --to 2026-03-03"
+    ]
