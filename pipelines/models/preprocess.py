@@ -123,10 +123,7 @@ class Preprocess:
 
     def _parts(self, column: Column, values: Any, raw: pa.ChunkedArray) -> list[np.ndarray]:
         missing = _missing(raw, column.type) if column.indicator else None
-        if column.type == "number":
-            parts = [self._number(column, values)]
-        else:
-            parts = self._category(column, values)
+        parts = [self._number(column, values)] if column.type == "number" else self._category(column, values)
         return parts if missing is None else [*parts, missing.astype(float)]
 
     def _number(self, column: Column, values: np.ndarray) -> np.ndarray:
