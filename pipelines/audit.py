@@ -58,7 +58,7 @@ def audit(context: Context) -> Summary:
         table = engine.read_parquet(scores.scored_files)
         _check_keys(engine, table, pin, findings)
         _check_values(context, engine, table, findings)
-        _check_shift(context, engine, table, findings)
+        _check_shift(context, pin, engine, table, findings)
     _record(context, pin, findings)
     if findings.problems:
         close_pin(context)
@@ -153,33 +153,55 @@ def _is_probability(context: Context) -> bool:
     return context.pipeline.training is None or context.pipeline.training.task != "regression"
 
 
-def _check_shift(context: Context, engine: Engine, table: ir.Table, findings: Findings) -> None:
-    """PSI of the scores against the last releases before this partition, over deciles of those releases."""
-    history = _released_before(context)[-context.pipeline.audit.history_partitions :]
-    snapshot = context.snapshot("predictions")
+def _check_shift(context: Context, pin: Pin, engine: Engine, table: ir.Table, findings: Findings) -> None:
+    """PSI of the scores against what the same model gave before, over deciles of that."""
     findings.numbers["shift"] = None
-    if len(history) < _RELEASES_FOR_SHIFT or not snapshot.exists:
-        findings.notes.append(f"shift not judged: {len(history)} earlier releases, {_RELEASES_FOR_SHIFT} are needed")
+    reference = _reference(context, pin, engine)
+    rows = min(sum(reference.counts), engine.count(table))
+    if rows < _ROWS_FOR_SHIFT:
+        findings.notes.append(f"shift not judged: {rows} rows, {_ROWS_FOR_SHIFT} are needed")
         return
-    reference = engine.materialize(engine.scan(snapshot, history).select("score"))
-    rows = (engine.count(reference), engine.count(table))
-    if min(rows) < _ROWS_FOR_SHIFT:
-        findings.notes.append(f"shift not judged: {min(rows)} rows, {_ROWS_FOR_SHIFT} are needed")
-        return
-    edges = _deciles(engine, reference)
-    shift = stability_index(_counts(engine, reference, edges), _counts(engine, table, edges))
-    findings.numbers |= {"shift": shift, "shift_against": history}
+    shift = stability_index(reference.counts, _counts(engine, table, reference.edges))
+    findings.numbers |= {"shift": shift, "shift_against": reference.source}
     limit = context.pipeline.audit.max_shift
     findings.require(
         shift <= limit,
         "SHIFT",
-        f"the score distribution must stay within PSI {limit} of the last {len(history)} releases, got {shift:.3f}",
+        f"the score distribution must stay within PSI {limit} of {reference.source}, got {shift:.3f}",
     )
 
 
-def _released_before(context: Context) -> list[str]:
-    """Keys of released partitions that start before this one, oldest first."""
-    released = [row["partition"] for row in context.ledger.releases(context.name) if row["state"] == "released"]
+@dataclass(frozen=True)
+class _Usual:
+    """Scores that the same model gave before: rows per bin between `edges`."""
+
+    edges: list[float]
+    counts: list[int]
+    source: str
+
+
+def _reference(context: Context, pin: Pin, engine: Engine) -> _Usual:
+    """The model's last releases before this partition; while there are few of them, its scores on its holdout.
+
+    Another model's releases say nothing: a new champion scores differently by right.
+    """
+    history = _released_before(context, pin.model_version)[-context.pipeline.audit.history_partitions :]
+    snapshot = context.snapshot("predictions")
+    if len(history) < _RELEASES_FOR_SHIFT or not snapshot.exists:
+        own = context.ledger.model(context.name, pin.model_version)["record"].get("score_reference") or {}
+        return _Usual(own.get("edges", []), own.get("counts", []), "its holdout")
+    scores = engine.materialize(engine.scan(snapshot, history).select("score"))
+    edges = _deciles(engine, scores)
+    return _Usual(edges, _counts(engine, scores, edges), f"the last {len(history)} releases")
+
+
+def _released_before(context: Context, version: int) -> list[str]:
+    """Keys of partitions that start before this one and whose release is of this model version, oldest first."""
+    released = [
+        row["partition"]
+        for row in context.ledger.releases(context.name)
+        if row["state"] == "released" and row["model_version"] == version
+    ]
     return sorted(key for key in set(released) if context.pipeline.parse(key).start < context.partition.start)
 
 

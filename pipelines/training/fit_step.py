@@ -44,7 +44,7 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     challenger = Challenger(
         model=model,
         folder=folder,
-        record=_record(context, frozen, model, found),
+        record=_record(context, frozen, model, found) | {"score_reference": score_reference(scores[usable])},
         metrics={**found, "train_seconds": seconds},
         pictures=plots(training.task, target[usable], scores[usable]),
     )
@@ -56,6 +56,16 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
         "seconds": round(seconds, 2),
         "holdout": {name: rounded(value) for name, value in found.items()},
     }
+
+
+def score_reference(scores: np.ndarray) -> dict[str, list[float]]:
+    """Deciles of the scores (multiclass: of the top probability) and the rows between them, for the first audits."""
+    values = scores if scores.ndim == 1 else scores.max(axis=1)
+    if not len(values):
+        return {"edges": [], "counts": []}
+    edges = np.unique(np.quantile(values, np.arange(1, 10) / 10))
+    counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
+    return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
 def rounded(value: float) -> float | None:

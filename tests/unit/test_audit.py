@@ -48,7 +48,7 @@ def test_audit_passes_a_good_day_and_records_its_numbers(run):
         "model_age_days": 1.0,
     }
     assert summary["score"] == {"min": 0.0, "max": 0.19, "not_finite": 0}
-    assert verdict(run) == ("PASS", ["shift not judged: 0 earlier releases, 3 are needed"])
+    assert verdict(run) == ("PASS", ["shift not judged: 0 rows, 100 are needed"])
 
 
 def test_audit_fails_a_doubled_key_and_names_it(run):
@@ -189,6 +189,21 @@ def test_audit_compares_with_the_last_releases(tmp_path, amounts, fails):
             audit(today)
     else:
         assert audit(today)["shift"] < 0.01
+
+
+@pytest.mark.parametrize(("edge", "fails"), [(0.5, False), (0.05, True)], ids=["as on the holdout", "all above it"])
+def test_first_releases_of_a_champion_are_compared_with_its_holdout(run, edge, fails):
+    row = run.ledger.model(run.name, 1)
+    reference = {"score_reference": {"edges": [edge], "counts": [500, 500]}}
+    kept = {name: row[name] for name in ("run_id", "as_of", "mlflow_run_id", "artifact_uri", "artifact_sha256")}
+    run.ledger.record_model(run.name, record=reference, **kept)
+    features(run, [float(number % 100) for number in range(300)])
+    score(run)
+    if fails:
+        with pytest.raises(DataError, match=r"E-AUDIT-SHIFT .*PSI 0.5 of its holdout"):
+            audit(run)
+    else:
+        assert audit(run)["shift"] < 0.01
 
 
 @pytest.mark.usefixtures("run")
