@@ -73,12 +73,20 @@ def snapshot(context: Context) -> dict[str, Any]:
     """Freezes the labelled, matured rows up to the end of the context's partition.
 
     The latest `holdout_partitions` are the holdout. The same inputs give the same id and nothing is written again.
+    A young pipeline without enough partitions ends 'skipped': it only has to wait.
 
     Raises:
         ModelError: E-TRAIN-ROWS, E-TRAIN-LABELS: too little data, one class only, or labels that break the rules.
     """
     training, label = required(context)
-    train, holdout = choose_partitions(context, training)
+    window = choose_partitions(context, training)
+    if len(window) <= training.holdout_partitions:
+        return {
+            "state": "skipped",
+            "reason": f"{len(window)} accepted partitions have matured labels; training needs more than the "
+            f"{training.holdout_partitions} of the holdout",
+        }
+    train, holdout = window[: -training.holdout_partitions], window[-training.holdout_partitions :]
     versions = table_versions(context, label, [*train, *holdout])
     snapshot_id = combined(
         _SCHEMA,
@@ -113,8 +121,8 @@ def required(context: Context) -> tuple[Training, Label]:
     return training, label
 
 
-def choose_partitions(context: Context, training: Training) -> tuple[list[str], list[str]]:
-    """Training and holdout partitions: the latest accepted ones whose every label is due."""
+def choose_partitions(context: Context, training: Training) -> list[str]:
+    """The latest accepted partitions whose every label is due, oldest first; the last of them are the holdout."""
     accepted = {row["partition"] for row in context.ledger.accounting(context.name) if row["state"] == "clean"}
     built = context.ledger.publications(context.name, "features")
     usable = [
@@ -123,16 +131,7 @@ def choose_partitions(context: Context, training: Training) -> tuple[list[str], 
         if row["partition"] in accepted and row["partition"] <= context.key and row["row_count"]
     ]
     due = [key for key in matured(context, usable) if key not in training.exclude_partitions]
-    window = due[-training.window_partitions :]
-    if len(window) <= training.holdout_partitions:
-        raise ModelError(
-            "E-TRAIN-ROWS",
-            context.where,
-            f"training needs more than {training.holdout_partitions} accepted partitions with matured labels (those "
-            f"are the holdout), got {len(window)}",
-            "Run more partitions, or set a smaller training.holdout_partitions.",
-        )
-    return window[: -training.holdout_partitions], window[-training.holdout_partitions :]
+    return due[-training.window_partitions :]
 
 
 def table_versions(context: Context, label: Label, partitions: Sequence[str]) -> dict[str, dict[str, Any]]:
