@@ -79,7 +79,8 @@ def main() -> None:
         first = backfill(server, arguments, "none")
         before = fingerprint(home, arguments.pipeline)
         print_costs(server, arguments.pipeline, first)
-        backfill(server, arguments, "completed")
+        second = backfill(server, arguments, "completed")
+        print_trouble(server, arguments.pipeline, [*first, *second])
         after = fingerprint(home, arguments.pipeline)
     finally:
         server.stop()
@@ -122,19 +123,36 @@ def runs_of(server: Server, dag: str) -> list[dict[str, Any]]:
     return found
 
 
+def tasks_of(server: Server, pipeline: str, run: dict[str, Any]) -> list[dict[str, Any]]:
+    run_id = urllib.parse.quote(run["dag_run_id"], safe="")
+    path = f"/api/v2/dags/{pipeline}__daily/dagRuns/{run_id}/taskInstances?limit=100"
+    found: list[dict[str, Any]] = server.call("GET", path)["task_instances"]
+    return found
+
+
+def print_trouble(server: Server, pipeline: str, runs: list[dict[str, Any]]) -> None:
+    """Tasks that failed or needed another attempt, and how often a log speaks of a locked database."""
+    tasks = [task for run in runs for task in tasks_of(server, pipeline, run)]
+    failed = [task for task in tasks if task["state"] in ("failed", "upstream_failed")]
+    again = [task for task in tasks if task["try_number"] > 1]
+    logs = [server.output, *(path for path in (server.home.airflow / "logs").rglob("*") if path.is_file())]
+    locked = sum(path.read_text(errors="replace").lower().count("database is locked") for path in logs)
+    print(
+        f"{len(tasks)} tasks: {len(failed)} failed, {len(again)} needed another attempt; 'database is locked': {locked}"
+    )
+
+
 def print_costs(server: Server, pipeline: str, runs: list[dict[str, Any]]) -> None:
     """Median seconds per task of these runs, and from the run's start to its end."""
     seconds: dict[str, list[float]] = defaultdict(list)
     for run in runs:
-        run_id = urllib.parse.quote(run["dag_run_id"], safe="")
-        path = f"/api/v2/dags/{pipeline}__daily/dagRuns/{run_id}/taskInstances?limit=100"
-        for task in server.call("GET", path)["task_instances"]:
+        for task in tasks_of(server, pipeline, run):
             if task["duration"] is not None:
                 seconds[task["task_id"]].append(task["duration"])
         seconds["the whole run"].append(_between(run["start_date"], run["end_date"]))
     print("\n| task | median seconds | n |\n|---|---|---|")
-    for task, found in seconds.items():
-        print(f"| {task} | {statistics.median(found):.2f} | {len(found)} |")
+    for name, found in seconds.items():
+        print(f"| {name} | {statistics.median(found):.2f} | {len(found)} |")
     print()
 
 
