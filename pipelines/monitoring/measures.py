@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = Sequence[int] | NDArray[np.int64]
-# Standard normal quantiles of 0.99 and 0.999.
-Z_99, Z_999 = 2.3263, 3.0902
+# Standard normal quantiles of 0.999 and 0.9999.
+Z_999, Z_9999 = 3.0902, 3.7190
 
 
 def shares(counts: Counts) -> NDArray[np.float64]:
@@ -77,6 +77,13 @@ def wasserstein(
 def _cumulative(counts: Counts) -> NDArray[np.float64]:
     total = np.cumsum(np.asarray(counts, dtype=np.float64))
     return np.concatenate([[0.0], total / total[-1]])
+
+
+def psi_mean(reference_rows: int, current_rows: int, bins: int) -> float:
+    """PSI that two samples of one distribution show on average: (bins-1) * (1/n + 1/m)."""
+    if not reference_rows or not current_rows:
+        return 0.0
+    return (bins - 1) * (1 / reference_rows + 1 / current_rows)
 
 
 def psi_noise(reference_rows: int, current_rows: int, bins: int, z: float = Z_999) -> float:

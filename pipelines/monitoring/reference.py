@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipelines.monitoring.measures import Z_99, Z_999, psi, psi_noise, wasserstein
+from pipelines.monitoring.measures import Z_999, Z_9999, psi, psi_mean, psi_noise, wasserstein
 from pipelines.monitoring.statistics import Bins, ColumnStatistics, Profile, merged
 
 QUIET_QUANTILE = 0.95
@@ -35,7 +37,7 @@ class ColumnReference:
     bins: Bins
     parts: tuple[ColumnStatistics, ...]
 
-    @property
+    @cached_property
     def total(self) -> ColumnStatistics:
         return merged(self.parts)
 
@@ -51,19 +53,43 @@ class ColumnReference:
 
     def psi_limits(self, current_rows: int, watch: float, retrain: float) -> Limits:
         """Limits of the PSI of values for a partition with `current_rows` values."""
-        quiet = [psi(rest.counts, part.counts) for part, rest in self._each_against_rest() if part.values]
-        return _limits(quiet, self.total.values, current_rows, self.bins.count, watch, retrain)
+        return _limits(self._quiet_psi, self.total.values, current_rows, self.bins.count, watch, retrain)
 
     def null_limits(self, current_rows: int, watch: float, retrain: float) -> Limits:
         """Limits of the PSI between null and not null, two bins."""
-        quiet = [psi(present(rest), present(part)) for part, rest in self._each_against_rest()]
-        return _limits(quiet, self.total.rows, current_rows, 2, watch, retrain)
+        return _limits(self._quiet_null_psi, self.total.rows, current_rows, 2, watch, retrain)
 
-    def wasserstein_limit(self) -> float:
-        """Watch limit; a Wasserstein distance alone never retrains, for one far outlier can make it large."""
-        quiet = [distance(rest, part, self.bins) for part, rest in self._each_against_rest() if part.values]
-        return max(WASSERSTEIN_WATCH, WATCH_FACTOR * _quantile(quiet))
+    def wasserstein_limit(self, current_rows: int) -> float:
+        """Watch limit; a Wasserstein distance alone never retrains, for one far outlier can make it large.
 
+        The mean of a sample strays by 1 / sqrt(rows) standard deviations, and the distance is at least that far.
+        """
+        if not self.total.values or not current_rows:
+            return math.inf
+        chance = Z_9999 * math.sqrt(1 / self.total.values + 1 / current_rows)
+        return max(WASSERSTEIN_WATCH, WATCH_FACTOR * self._quiet_wasserstein, chance)
+
+    @cached_property
+    def _quiet_psi(self) -> float:
+        """How far reference partitions lie from the rest of them, beyond what chance explains."""
+        return _quantile(
+            psi(rest.counts, part.counts) - psi_mean(rest.values, part.values, self.bins.count)
+            for part, rest in self._each_against_rest
+            if part.values
+        )
+
+    @cached_property
+    def _quiet_null_psi(self) -> float:
+        return _quantile(
+            psi(present(rest), present(part)) - psi_mean(rest.rows, part.rows, 2)
+            for part, rest in self._each_against_rest
+        )
+
+    @cached_property
+    def _quiet_wasserstein(self) -> float:
+        return _quantile(distance(rest, part, self.bins) for part, rest in self._each_against_rest if part.values)
+
+    @cached_property
     def _each_against_rest(self) -> list[tuple[ColumnStatistics, ColumnStatistics]]:
         if len(self.parts) < 2:
             return []
@@ -138,21 +164,18 @@ def _bins(values: dict[str, Any]) -> Bins:
     )
 
 
-def _limits(
-    quiet: Sequence[float], reference_rows: int, current_rows: int, bins: int, watch: float, retrain: float
-) -> Limits:
-    """The largest of: the setting, what quiet partitions show against each other, and what chance alone shows.
+def _limits(pattern: float, reference_rows: int, current_rows: int, bins: int, watch: float, retrain: float) -> Limits:
+    """The largest of the setting, `pattern` with a margin, and `pattern` plus what chance adds to it.
 
-    The last two keep weekly patterns and small partitions quiet; neither ever lowers the setting.
+    `pattern` is what quiet partitions show against each other (weekends, say). It matters in large partitions, chance
+    in small ones; neither ever lowers the setting.
     """
-    usual = _quantile(quiet)
-    alarm = max(retrain, RETRAIN_FACTOR * usual, psi_noise(reference_rows, current_rows, bins, Z_999))
-    return Limits(
-        watch=min(alarm, max(watch, WATCH_FACTOR * usual, psi_noise(reference_rows, current_rows, bins, Z_99))),
-        retrain=alarm,
-    )
+    by_chance = [psi_noise(reference_rows, current_rows, bins, z) for z in (Z_999, Z_9999)]
+    alarm = max(retrain, RETRAIN_FACTOR * pattern, pattern + by_chance[1])
+    return Limits(watch=min(alarm, max(watch, WATCH_FACTOR * pattern, pattern + by_chance[0])), retrain=alarm)
 
 
-def _quantile(values: Sequence[float]) -> float:
-    finite = [value for value in values if np.isfinite(value)]
-    return float(np.quantile(finite, QUIET_QUANTILE)) if finite else 0.0
+def _quantile(values: Iterable[float]) -> float:
+    """The 95th percentile, 0.0 when there are none or it is negative."""
+    finite = [value for value in values if math.isfinite(value)]
+    return max(0.0, float(np.quantile(finite, QUIET_QUANTILE))) if finite else 0.0

@@ -106,7 +106,7 @@ def measure(
         "psi_retrain": values.retrain,
         "jensen_shannon": jensen_shannon(total.counts, current.counts),
         "wasserstein": distance(total, current, reference.bins) if is_number else 0.0,
-        "wasserstein_watch": reference.wasserstein_limit() if is_number else 0.0,
+        "wasserstein_watch": reference.wasserstein_limit(current.values) if is_number else 0.0,
         "null_share": current.null_share,
         "null_share_reference": total.null_share,
         "null_psi": psi(present(total), present(current)),
