@@ -96,6 +96,11 @@ ESTIMATORS: dict[str, Estimator] = {
 INTEGER_PARAMETERS = frozenset(
     {"rounds", "max_depth", "max_leaves", "max_bin", "num_parallel_tree", "max_cat_to_onehot", "max_cat_threshold"}
 )
+# scikit-learn's counts; those of the second set may also be shares of the rows or columns, below 1.
+_SKLEARN_INTEGERS = frozenset(
+    {"n_estimators", "max_iter", "n_neighbors", "max_leaf_nodes", "max_bins", "max_depth", "degree", "n_iter_no_change"}
+)
+_SKLEARN_COUNTS_OR_SHARES = frozenset({"min_samples_leaf", "min_samples_split", "max_features", "max_samples"})
 _REAL_PARAMETERS = frozenset(
     {
         "learning_rate", "eta", "gamma", "min_split_loss", "min_child_weight", "max_delta_step", "subsample",
@@ -132,6 +137,13 @@ _OBJECTIVES: dict[Task, tuple[str, ...]] = {
         "count:poisson",
     ),
 }
+
+
+def takes_integers(family: str, parameter: str, low: float) -> bool:
+    """Whether tuning must try whole numbers only; `low` is the lower end of the range."""
+    if family == "xgboost":
+        return parameter in INTEGER_PARAMETERS
+    return parameter in _SKLEARN_INTEGERS or (parameter in _SKLEARN_COUNTS_OR_SHARES and low >= 1)
 
 
 def default_objective(task: Task) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,8 @@ from pipelines.errors import ModelError
 from pipelines.failpoints import reach
 from pipelines.models.allowed import INTEGER_PARAMETERS, default_objective, estimator_of
 from pipelines.models.model import Model
-from pipelines.models.preprocess import Preprocess, fit_preprocess
-from pipelines.settings.training import SklearnEstimator, Training, XGBoost
+from pipelines.models.preprocess import Preprocess, fit_preprocess, missing_values
+from pipelines.settings.training import Drop, SklearnEstimator, Training, XGBoost
 
 _EVAL_METRIC = {"binary": "logloss", "multiclass": "mlogloss", "regression": "rmse"}
 
@@ -61,8 +62,14 @@ class Recipe:
 def fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None) -> Model:
     """`validation`: mask of the latest rows; XGBoost finds its number of rounds on them, then fits on all rows.
 
-    Same rows, recipe and libraries give the same bytes.
+    Rows that lack a feature of strategy 'drop' are left out. Same rows, recipe and libraries give the same bytes.
+
+    Raises:
+        ModelError: E-TRAIN-FIT or E-TRAIN-MISSING when these rows cannot be learnt from.
     """
+    complete = ~_lacking(recipe, rows.table)
+    if not complete.all():
+        rows, validation = rows.take(complete), None if validation is None else validation[complete]
     if not isinstance(recipe.training.model, XGBoost):
         return _fit_sklearn(recipe, rows)
     rounds, stopped = recipe.training.model.rounds, None
@@ -79,6 +86,15 @@ def fit_on_part(recipe: Recipe, rows: Rows, validation: np.ndarray) -> Model:
     return _fit_sklearn(recipe, rows.take(~validation))
 
 
+def _lacking(recipe: Recipe, table: pa.Table) -> np.ndarray:
+    """`(n_rows,)` True where a feature of strategy 'drop' is missing."""
+    lacking = np.zeros(table.num_rows, dtype=bool)
+    for name, kind in recipe.types.items():
+        if isinstance(recipe.training.missing.get(name) or recipe.training.missing.get("default"), Drop):
+            lacking |= missing_values(table.column(name), kind)
+    return lacking
+
+
 def fit_stopping_early(recipe: Recipe, rows: Rows, validation: np.ndarray) -> Model:
     """Fits on the earlier rows only, at most `rounds`, and keeps the rounds up to the best one."""
     import xgboost
@@ -87,15 +103,16 @@ def fit_stopping_early(recipe: Recipe, rows: Rows, validation: np.ndarray) -> Mo
     early, late = rows.take(~validation), rows.take(validation)
     preprocess = prepare(recipe, early.table)
     train = _matrix(preprocess, early)
-    booster = xgboost.train(
-        xgboost_parameters(recipe),
-        train,
-        num_boost_round=model.rounds,
-        evals=[(_matrix(preprocess, late, reference=train), "validation")],
-        early_stopping_rounds=model.early_stopping_rounds,
-        verbose_eval=False,
-        callbacks=[_rounds_reached()],
-    )
+    with _xgboost_errors():
+        booster = xgboost.train(
+            xgboost_parameters(recipe),
+            train,
+            num_boost_round=model.rounds,
+            evals=[(_matrix(preprocess, late, reference=train), "validation")],
+            early_stopping_rounds=model.early_stopping_rounds,
+            verbose_eval=False,
+            callbacks=[_rounds_reached()],
+        )
     rounds = (booster.best_iteration + 1) if model.early_stopping_rounds else model.rounds
     return _xgboost_model(recipe, preprocess, booster[:rounds], rounds, early_stopped=True)
 
@@ -140,13 +157,14 @@ def _fit_xgboost(recipe: Recipe, rows: Rows, rounds: int, early_stopped: bool) -
     import xgboost
 
     preprocess = prepare(recipe, rows.table)
-    booster = xgboost.train(
-        xgboost_parameters(recipe),
-        _matrix(preprocess, rows),
-        num_boost_round=rounds,
-        verbose_eval=False,
-        callbacks=[_rounds_reached()],
-    )
+    with _xgboost_errors():
+        booster = xgboost.train(
+            xgboost_parameters(recipe),
+            _matrix(preprocess, rows),
+            num_boost_round=rounds,
+            verbose_eval=False,
+            callbacks=[_rounds_reached()],
+        )
     return _xgboost_model(recipe, preprocess, booster, rounds, early_stopped)
 
 
@@ -177,6 +195,18 @@ def _xgboost_model(recipe: Recipe, preprocess: Preprocess, booster: Any, rounds:
     return Model(
         "xgboost", "XGBoost", recipe.training.task, dict(recipe.types), recipe.classes, preprocess, booster, facts
     )
+
+
+@contextmanager
+def _xgboost_errors() -> Iterator[None]:
+    """What XGBoost refuses (a parameter out of range, a label that its objective cannot have) is final."""
+    import xgboost
+
+    try:
+        yield
+    except xgboost.core.XGBoostError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ModelError("E-TRAIN-FIT", "'XGBoost'", " ".join(lines)[:400]) from error
 
 
 def _xgboost_settings(recipe: Recipe) -> XGBoost:

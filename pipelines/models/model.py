@@ -147,9 +147,19 @@ class Model:
         elif self.task == "regression":
             scores = self.estimator.predict(matrix)
         else:
-            scores = self.estimator.predict_proba(matrix)
+            scores = self._probabilities(matrix)
             scores = scores[:, 1] if self.task == "binary" else scores
         return np.asarray(scores, dtype=np.float64).copy()
+
+    def _probabilities(self, matrix: np.ndarray) -> np.ndarray:
+        """`(n, k)`, one column per class of the model: a class without training rows has probability 0.
+
+        scikit-learn leaves such a class out, and every column behind it would stand for another class.
+        """
+        found = self.estimator.predict_proba(matrix)
+        scores = np.zeros((len(found), 2 if self.task == "binary" else len(self.classes)))
+        scores[:, np.asarray(self.estimator.classes_, dtype=int)] = found
+        return scores
 
     @property
     def _takes_missing(self) -> bool:

@@ -64,7 +64,7 @@ class Preprocess:
         refused = np.zeros(table.num_rows, dtype=bool)
         for column in self.columns:
             if column.strategy == "drop":
-                refused |= _missing(table.column(column.name), column.type)
+                refused |= missing_values(table.column(column.name), column.type)
         return refused
 
     def transform(self, table: pa.Table, dtype: Any = np.float64) -> np.ndarray:
@@ -122,7 +122,7 @@ class Preprocess:
         return filled
 
     def _parts(self, column: Column, values: Any, raw: pa.ChunkedArray) -> list[np.ndarray]:
-        missing = _missing(raw, column.type) if column.indicator else None
+        missing = missing_values(raw, column.type) if column.indicator else None
         parts = [self._number(column, values)] if column.type == "number" else self._category(column, values)
         return parts if missing is None else [*parts, missing.astype(float)]
 
@@ -186,7 +186,8 @@ def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string())
 
 
-def _missing(column: pa.ChunkedArray, kind: str) -> np.ndarray:
+def missing_values(column: pa.ChunkedArray, kind: str) -> np.ndarray:
+    """`(n_rows,)` True where there is no value; NaN and infinity are none."""
     if kind == "number":
         return np.isnan(number(column))
     return pc.is_null(column).to_numpy(zero_copy_only=False)

@@ -24,7 +24,7 @@ def tune(context: Context, snapshot_id: str) -> Summary:
 
 
 def train(context: Context, snapshot_id: str) -> Summary:
-    """Fits and registers a challenger; see `pipelines.training.train`."""
+    """Fits and registers a challenger; see `pipelines.training.fit_step`."""
     from pipelines.training.fit_step import train as step
 
     return step(context, snapshot_id)

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
@@ -18,22 +17,32 @@ from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.errors import ModelError, names
 from pipelines.features import feature_types
-from pipelines.monitoring.labels import encoded, labelled, matured
+from pipelines.monitoring.labels import matured
 from pipelines.settings.training import Label, Training
 from pipelines.storage.digests import combined
 from pipelines.storage.durable import aside, canonical_json, settle, sha256_of, write_bytes
 from pipelines.training.label_rules import check_labels
+from pipelines.training.rows import (
+    TARGET,
+    carried_columns,
+    classes_of,
+    complete_rows,
+    labelled_rows,
+    one_sided,
+    pinned,
+    with_target,
+)
 
-TARGET = "target_value"
-_SCHEMA = "snapshot-1"
+_SCHEMA = "snapshot-2"
 
 
 @dataclass(frozen=True)
 class Frozen:
     """One training set with its holdout. Both files are sorted by time and row id; `target_value` is the label.
 
-    `classes`: label texts, smallest first (empty for regression). `labelled`: rows used; `unlabelled` matured rows
-    had no label; `both_sides`: training rows left out because their group also stands in the holdout.
+    `classes`: label texts, smallest first (empty for regression). Of the matured rows, `unlabelled` had no label,
+    `incomplete` lack a feature of strategy 'drop', and `both_sides` are training rows whose group also stands in the
+    holdout; all others are in `rows`.
     """
 
     snapshot_id: str
@@ -44,6 +53,7 @@ class Frozen:
     classes: list[str]
     rows: dict[str, int]
     unlabelled: int
+    incomplete: int
     both_sides: int
     positive_rate: float | None
     tables: dict[str, dict[str, Any]]
@@ -58,15 +68,22 @@ class Frozen:
         Raises:
             ModelError: E-TRAIN-SNAPSHOT when the file is not the one that was frozen.
         """
-        table = pq.read_table(self.folder(context) / f"{part}.parquet")
-        if sha256_of(self.folder(context) / f"{part}.parquet") != self.digests[part]:
+        path = self.folder(context) / f"{part}.parquet"
+        if not self._is_whole(path, part):
             raise ModelError(
                 "E-TRAIN-SNAPSHOT",
                 f"{context.name} {self.snapshot_id}",
-                f"'{part}.parquet' is not the file that was frozen",
-                "Clear task 'snapshot'.",
+                f"'{path.name}' is not the file that was frozen",
+                "Clear task 'snapshot': it freezes the same rows again.",
             )
-        return table
+        return pq.read_table(path)
+
+    def is_whole(self, context: Context) -> bool:
+        """Whether both files are there, byte for byte."""
+        return all(self._is_whole(self.folder(context) / f"{part}.parquet", part) for part in self.digests)
+
+    def _is_whole(self, path: Path, part: str) -> bool:
+        return path.exists() and sha256_of(path) == self.digests[part]
 
 
 def snapshot(context: Context) -> dict[str, Any]:
@@ -79,6 +96,7 @@ def snapshot(context: Context) -> dict[str, Any]:
         ModelError: E-TRAIN-ROWS, E-TRAIN-LABELS: too little data, one class only, or labels that break the rules.
     """
     training, label = required(context)
+    context = pinned(context)
     window = choose_partitions(context, training)
     if len(window) <= training.holdout_partitions:
         return {
@@ -95,11 +113,15 @@ def snapshot(context: Context) -> dict[str, Any]:
         label.digest(),
         context.pipeline.label_rules.digest(),
         json.dumps(feature_types(context.pipeline)),
-        json.dumps([train, holdout, versions], sort_keys=True),
+        json.dumps([train, holdout, carried_columns(context, training)]),
+        # Not the Delta versions: they move with every other partition that is published.
+        json.dumps({table: facts["contents"] for table, facts in versions.items()}, sort_keys=True),
     )[:16]
     folder = context.staging("retrain", snapshot_id)
     if (folder / "snapshot.json").exists():
-        return _summary(read_frozen(context, snapshot_id), "unchanged")
+        known = read_frozen(context, snapshot_id)
+        if known.is_whole(context):
+            return _summary(known, "unchanged")
     frozen = _freeze(context, snapshot_id, train, holdout, versions, folder)
     write_bytes(folder / "snapshot.json", canonical_json(asdict(frozen)))
     return _summary(frozen, "done")
@@ -143,6 +165,7 @@ def table_versions(context: Context, label: Label, partitions: Sequence[str]) ->
     return {
         table: {
             "uri": context.home.table(context.name, table),
+            "version": context.snapshot(table).version,
             "contents": combined(sorted(context.content_digests(table, keys).items())),
             "partitions": len(keys),
         }
@@ -159,13 +182,14 @@ def _freeze(
     folder: Path,
 ) -> Frozen:
     training, label = required(context)
-    versions = {table: {**facts, "version": context.snapshot(table).version} for table, facts in versions.items()}
     with context.engine("snapshot") as engine:
-        rows, matured_rows = _labelled_rows(context, engine, [*train, *holdout])
-        classes = _classes(engine, rows, training, label)
-        rows = engine.materialize(_with_target(rows, training, label, classes))
-        rows, both_sides = _group_aware(engine, rows, training, holdout)
-        parts = {"train": rows.filter(rows["partition"].isin(train)), "holdout": rows.filter(_in(rows, holdout))}
+        matured_rows = engine.count(engine.scan(context.snapshot("features"), [*train, *holdout]))
+        labels = labelled_rows(context, engine, [*train, *holdout])
+        classes = classes_of(context, engine, labels, training, label)
+        complete = engine.materialize(with_target(complete_rows(context, labels, training), training, label, classes))
+        rows = one_sided(engine, complete, training, holdout)
+        left = {"labels": engine.count(labels), "complete": engine.count(complete), "rows": engine.count(rows)}
+        parts = {"train": rows.filter(_in(rows, train)), "holdout": rows.filter(_in(rows, holdout))}
         counts = {name: _write(engine, part, folder / f"{name}.parquet", context) for name, part in parts.items()}
         by_day = engine.table(
             rows.group_by("partition").agg(rows=rows.count(), rate=rows[TARGET].mean()), order_by=["partition"]
@@ -180,57 +204,13 @@ def _freeze(
         types=dict(feature_types(context.pipeline)),
         classes=classes,
         rows=counts,
-        unlabelled=matured_rows - sum(row["rows"] for row in by_day) - both_sides,
-        both_sides=both_sides,
+        unlabelled=matured_rows - left["labels"],
+        incomplete=left["labels"] - left["complete"],
+        both_sides=left["complete"] - left["rows"],
         positive_rate=positives / sum(counts.values()) if training.task == "binary" else None,
         tables=versions,
         digests={name: sha256_of(folder / f"{name}.parquet") for name in parts},
     )
-
-
-def _labelled_rows(context: Context, engine: Engine, partitions: list[str]) -> tuple[ir.Table, int]:
-    """Features with `label` and the clean columns that grouping, slicing and weighing need (one to one by row id)."""
-    features = engine.scan(context.snapshot("features"), partitions)
-    labels = labelled(context, engine, partitions)
-    if labels is None:
-        raise ModelError("E-TRAIN-LABELS", context.where, "no label has arrived yet", "Run the days that bring them.")
-    training, _ = required(context)
-    wanted = {*training.group, *context.pipeline.gate.slices, *([training.weight] if training.weight else [])}
-    carried = sorted(wanted - set(features.columns))
-    joined = features.inner_join(labels.select("row_id", "label"), "row_id")
-    if carried:
-        clean = engine.scan(context.snapshot("clean"), partitions).select("row_id", *carried)
-        joined = joined.inner_join(clean, "row_id")
-    return joined.filter(joined["label"].notnull()), engine.count(features)
-
-
-def _classes(engine: Engine, rows: ir.Table, training: Training, label: Label) -> list[str]:
-    if training.task == "regression":
-        return []
-    found = engine.table(rows.select(label=rows["label"].cast("string")).distinct(), ["label"])["label"].to_pylist()
-    if training.task == "binary" and label.positive is not None:
-        negative = [one for one in found if one != label.positive]
-        return [negative[0] if len(negative) == 1 else f"not {label.positive}", label.positive]
-    return sorted(found, key=lambda text: (not _is_number(text), float(text) if _is_number(text) else 0.0, text))
-
-
-def _with_target(rows: ir.Table, training: Training, label: Label, classes: list[str]) -> ir.Table:
-    if training.task == "multiclass":
-        text = rows["label"].cast("string")
-        cases = [(text == one, float(index)) for index, one in enumerate(classes)]
-        return rows.mutate(**{TARGET: ibis.cases(*cases, else_=ibis.null("float64"))})
-    return rows.mutate(**{TARGET: encoded(rows["label"], label, training.task, classes)})
-
-
-def _group_aware(engine: Engine, rows: ir.Table, training: Training, holdout: list[str]) -> tuple[ir.Table, int]:
-    """Leaves out training rows whose group also stands in the holdout; the holdout keeps its rows."""
-    if not training.group:
-        return rows, 0
-    keys = list(training.group)
-    inside = rows.filter(_in(rows, holdout)).select(*keys).distinct()
-    kept = rows.filter(_in(rows, holdout)).union(rows.filter(~_in(rows, holdout)).anti_join(inside, keys))
-    kept = engine.materialize(kept)
-    return kept, engine.count(rows) - engine.count(kept)
 
 
 def _in(rows: ir.Table, partitions: Sequence[str]) -> ir.BooleanColumn:
@@ -257,14 +237,6 @@ def _distinct_targets(folder: Path) -> dict[str, int]:
     }
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _summary(frozen: Frozen, state: str) -> dict[str, Any]:
     return {
         "state": state,
@@ -273,6 +245,7 @@ def _summary(frozen: Frozen, state: str) -> dict[str, Any]:
         "holdout_partitions": _span(frozen.holdout_partitions),
         **{f"{part}_rows": count for part, count in frozen.rows.items()},
         "unlabelled": frozen.unlabelled,
+        "incomplete": frozen.incomplete,
         "both_sides": frozen.both_sides,
     }
 

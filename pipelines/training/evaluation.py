@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.context import Context
-from pipelines.errors import DataError, ModelError, StorageError
+from pipelines.errors import DataError, ModelError, StorageError, names
 from pipelines.models import load_model
 from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.models.model import Model
@@ -74,7 +74,9 @@ def evaluate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]
         "problems": {name: one.problem for name, one in evaluation.candidates.items() if one.problem},
     }
     write_bytes(frozen.folder(context) / f"evaluation-{version}.json", canonical_json(facts))
-    flat = {f"holdout.{name}.{key}": value for name, row in found.items() for key, value in row.items() if value}
+    flat = {
+        f"holdout.{name}.{key}": value for name, row in found.items() for key, value in row.items() if value is not None
+    }
     annotate(context, version, {}, flat)
     main = {name: row.get(evaluation.metric) for name, row in found.items()}
     return {"state": "done", "version": version, "metric": evaluation.metric, "rows": len(evaluation.labels), **main}
@@ -87,9 +89,9 @@ def evaluate_candidates(context: Context, snapshot_id: str, version: int) -> Eva
     holdout = frozen.table(context, "holdout")
     digest = frozen.digests["holdout"]
     champion = context.ledger.champion(context.name)
-    candidates = {CHALLENGER: _registered(context, CHALLENGER, version, holdout, digest)}
+    candidates = {CHALLENGER: _registered(context, CHALLENGER, version, holdout, frozen)}
     if champion:
-        candidates[CHAMPION] = _registered(context, CHAMPION, champion["version"], holdout, digest)
+        candidates[CHAMPION] = _registered(context, CHAMPION, champion["version"], holdout, frozen)
     candidates |= {one.name: one for one in _baselines(context, frozen, holdout, digest)}
     return Evaluation(
         task=training.task,
@@ -113,11 +115,14 @@ def read_evaluation(context: Context, snapshot_id: str, version: int) -> dict[st
     return dict(json.loads(path.read_text()))
 
 
-def _registered(context: Context, name: str, version: int, holdout: pa.Table, digest: str) -> Candidate:
+def _registered(context: Context, name: str, version: int, holdout: pa.Table, frozen: Frozen) -> Candidate:
     """A model of the ledger, loaded as scoring loads it: verified files, features by name."""
+    digest = frozen.digests["holdout"]
     try:
         model = load_model(context, version)
-        scores = model.predict(holdout)
+        if problem := _other_question(context, model, frozen):
+            return Candidate(name, None, version, problem=problem, holdout_digest=digest)
+        scores = aligned(model.predict(holdout), model.classes, frozen.classes)
         sample = holdout.slice(0, _TIMED_ROWS)
         started = time.perf_counter()
         model.predict(sample)
@@ -129,6 +134,32 @@ def _registered(context: Context, name: str, version: int, holdout: pa.Table, di
     size = sum(len(content) for content in model.to_files().values()) / 1e6
     per_1000 = 1000 * seconds / max(sample.num_rows, 1)
     return Candidate(name, scores, version, None, per_1000, size, digest)
+
+
+def _other_question(context: Context, model: Model, frozen: Frozen) -> str | None:
+    """Why the model's scores mean something else than the holdout's labels, or None."""
+    training, _ = required(context)
+    if model.task != training.task:
+        return f"it was trained for task '{model.task}', the pipeline's is '{training.task}'"
+    if training.task == "binary" and model.classes[-1:] != frozen.classes[-1:]:
+        return f"its positive class is {names(model.classes[-1:])}, the holdout's {names(frozen.classes[-1:])}"
+    return None
+
+
+def aligned(scores: np.ndarray, own: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """Multiclass scores with one column per wanted class, by name: a class that the model does not know has score 0.
+
+    Class sets of champion and challenger differ when a class is new or has died out; by position, scores would be
+    read as those of another class.
+    """
+    if scores.ndim == 1 or list(own) == list(wanted):
+        return scores
+    result = np.zeros((len(scores), len(wanted)))
+    for column, name in enumerate(wanted):
+        if name in own:
+            result[:, column] = scores[:, list(own).index(name)]
+    result[np.isnan(scores).any(axis=1)] = np.nan
+    return result
 
 
 def _baselines(context: Context, frozen: Frozen, holdout: pa.Table, digest: str) -> list[Candidate]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipelines.context import Context
+from pipelines.errors import ModelError
 from pipelines.failpoints import reach
-from pipelines.models.fitting import Rows, fit
+from pipelines.models.artifact import artifact_sha256, read_artifact
+from pipelines.models.fitting import fit
 from pipelines.models.model import Model
 from pipelines.runs.step import code_version
+from pipelines.storage.durable import write_bytes
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import metrics
 from pipelines.training.plots import plots
 from pipelines.training.registry import Challenger, register
-from pipelines.training.tuning import recipe_of, training_rows, tuned_parameters
+from pipelines.training.tuning import can_judge, recipe_of, training_rows, tuned_parameters
 
 
 def train(context: Context, snapshot_id: str) -> dict[str, Any]:
@@ -29,11 +33,7 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     frozen = read_frozen(context, snapshot_id)
     folder = frozen.folder(context) / "model"
     started = time.monotonic()
-    if folder.is_dir():
-        model = Model.load(folder)
-    else:
-        model = _fit(context, frozen)
-        model.save(folder)
+    model = _kept(folder) or _fit_and_keep(context, frozen, folder)
     seconds = time.monotonic() - started
     reach("train.after_fit")
     holdout = frozen.table(context, "holdout")
@@ -73,16 +73,29 @@ def rounded(value: float) -> float | None:
     return float(f"{value:.5g}") if np.isfinite(value) else None
 
 
+def _kept(folder: Path) -> Model | None:
+    """The model that an earlier attempt fitted, if its files are the ones that were written; nothing else is parsed."""
+    sha256 = folder.with_name("model.sha256")
+    if not (folder.is_dir() and sha256.exists()):
+        return None
+    try:
+        files = read_artifact(folder)
+    except ModelError:
+        return None
+    return Model.from_files(files) if artifact_sha256(files) == sha256.read_text() else None
+
+
+def _fit_and_keep(context: Context, frozen: Frozen, folder: Path) -> Model:
+    """Fits, and keeps files and digest beside the snapshot: a registry that is away costs no second training."""
+    model = _fit(context, frozen)
+    write_bytes(folder.with_name("model.sha256"), model.save(folder).encode())
+    return model
+
+
 def _fit(context: Context, frozen: Frozen) -> Model:
     rows, validation = training_rows(context, frozen)
-    usable = validation if _can_judge(rows, validation) else None
+    usable = validation if can_judge(rows, validation) else None
     return fit(recipe_of(context, frozen).with_parameters(tuned_parameters(context, frozen)), rows, usable)
-
-
-def _can_judge(rows: Rows, validation: np.ndarray) -> bool:
-    """Early stopping needs both sides, and both classes on both sides."""
-    sides = (rows.target[validation], rows.target[~validation])
-    return all(len(np.unique(side)) > 1 for side in sides)
 
 
 def _record(context: Context, frozen: Frozen, model: Model, holdout: dict[str, float]) -> dict[str, Any]:
@@ -101,6 +114,7 @@ def _record(context: Context, frozen: Frozen, model: Model, holdout: dict[str, f
         "holdout_partitions": frozen.holdout_partitions,
         "rows": frozen.rows,
         "unlabelled": frozen.unlabelled,
+        "incomplete": frozen.incomplete,
         "positive_rate": frozen.positive_rate,
         "tables": frozen.tables,
         "digests": frozen.digests,

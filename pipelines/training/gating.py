@@ -7,14 +7,21 @@ from typing import Any
 import numpy as np
 
 from pipelines.context import Context
+from pipelines.ledger import Row
 from pipelines.training.dataset import Frozen, read_frozen, required
 from pipelines.training.decision import Check, Decision, decide, policy_of
 from pipelines.training.evaluation import CHALLENGER, CHAMPION, evaluate_candidates
+from pipelines.training.promotion import promotion_of
 from pipelines.training.registry import annotate
 
 
 def gate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
-    """`outcome`, `reasons` and the champion it was compared with. A retry decides again on the same holdout."""
+    """`outcome`, `reasons` and the champion it was compared with. A retry decides again on the same holdout.
+
+    Once its promotion is done the decision stands: judged again, the model would be compared with itself.
+    """
+    if promoted := promotion_of(context, version):
+        return _as_decided(context, version, promoted)
     frozen = read_frozen(context, snapshot_id)
     training, _ = required(context)
     evaluation = evaluate_candidates(context, snapshot_id, version)
@@ -55,6 +62,22 @@ def gate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
     }
 
 
+def _as_decided(context: Context, version: int, promoted: Row) -> dict[str, Any]:
+    mine = [
+        row
+        for row in context.ledger.decisions(context.name, "gate", context.key)
+        if row["run_id"] == context.run_id and row["model_version"] == version
+    ]
+    return {
+        "state": "unchanged",
+        "outcome": mine[-1]["outcome"] if mine else "PROMOTE",
+        "version": version,
+        "champion": mine[-1]["numbers"]["champion"] if mine else None,
+        "reasons": mine[-1]["reasons"] if mine else [promoted["reason"]],
+        "holdout_digest": mine[-1]["numbers"]["holdout"]["digest"] if mine else None,
+    }
+
+
 def _run_checks(context: Context, frozen: Frozen) -> list[Check]:
     """What must hold whatever the scores say: accepted training days, and no promotion by hindsight."""
     accepted = {row["partition"] for row in context.ledger.accounting(context.name) if row["state"] == "clean"}
@@ -68,7 +91,7 @@ def _run_checks(context: Context, frozen: Frozen) -> list[Check]:
         else f"partitions {refused[:5]} were refused after the snapshot was taken",
     )
     champion = context.ledger.champion(context.name)
-    late = champion is not None and context.partition.end <= champion["effective_from"]
+    late = champion is not None and context.partition.end < champion["effective_from"]
     hindsight = Check(
         "hindsight",
         not late,

@@ -50,31 +50,44 @@ def check_labels(
 
 
 def _check_rates(context: Context, by_day: Sequence[Mapping[str, Any]]) -> None:
-    problems = [
-        f"{row['partition']}: {why}"
-        for row in by_day
-        if (why := rate_problem(row, by_day, context.pipeline.label_rules))
-    ]
+    problems = rate_problems(by_day, context.pipeline.label_rules)
     if problems:
         raise ModelError(
             "E-TRAIN-LABELS",
             context.where,
-            f"the share of positive labels is not believable on {names(problems)}",
+            "the share of positive labels is not believable on "
+            + names(f"{partition}: {why}" for partition, why in sorted(problems.items())),
             "The champion stays. If the labels are wrong, list these partitions under training.exclude_partitions or "
             "have them corrected; if they are right, widen label_rules.",
         )
 
 
-def rate_problem(day: Mapping[str, Any], days: Sequence[Mapping[str, Any]], rules: LabelRules) -> str | None:
-    """Why this day's rate breaks the rules, or None."""
-    rate = day["rate"]
+def rate_problems(days: Sequence[Mapping[str, Any]], rules: LabelRules) -> dict[str, str]:
+    """Partition to the rule that its rate breaks.
+
+    Shifts are judged against the days that are not suspect themselves, the worst day first: one poisoned day pulls
+    the pooled rate of all others, and would make innocent ones look strange.
+    """
+    problems = {day["partition"]: why for day in days if (why := _bound_problem(day["rate"], rules))}
+    left = [day for day in days if day["partition"] not in problems]
+    while rules.max_daily_shift is not None and len(left) > 1:
+        shifts = [shift_of(day, [other for other in left if other is not day]) for day in left]
+        worst = max(range(len(left)), key=lambda index: abs(shifts[index]))
+        if abs(shifts[worst]) <= rules.max_daily_shift:
+            break
+        day = left.pop(worst)
+        problems[day["partition"]] = (
+            f"rate {day['rate']:.4f} is {shifts[worst]:+.1f} standard errors from the other days, "
+            f"{rules.max_daily_shift:g} allowed"
+        )
+    return problems
+
+
+def _bound_problem(rate: float, rules: LabelRules) -> str | None:
     if rules.min_rate is not None and rate < rules.min_rate:
-        return f"rate {rate:.4f} is below {rules.min_rate}"
+        return f"rate {rate:.4f} is below {rules.min_rate:g}"
     if rules.max_rate is not None and rate > rules.max_rate:
-        return f"rate {rate:.4f} is above {rules.max_rate}"
-    shift = shift_of(day, [other for other in days if other is not day])
-    if rules.max_daily_shift is not None and abs(shift) > rules.max_daily_shift:
-        return f"rate {rate:.4f} is {shift:+.1f} standard errors from the other days, {rules.max_daily_shift} allowed"
+        return f"rate {rate:.4f} is above {rules.max_rate:g}"
     return None
 
 

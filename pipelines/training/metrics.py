@@ -68,13 +68,13 @@ def default_metric(task: Task) -> str:
 
 
 def metrics(task: Task, labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Every metric of the task. What cannot be computed (one class, NaN scores, no rows) is NaN, never a default."""
+    """Every metric of the task. What cannot be computed (one class, NaN or infinite scores, no rows) is NaN."""
     return {name: metric(name, labels, scores) for name, entry in METRICS.items() if task in entry.tasks}
 
 
 def metric(name: str, labels: np.ndarray, scores: np.ndarray) -> float:
     """One metric; NaN when it is undefined for these rows."""
-    if not len(labels) or np.isnan(scores).any() or np.isnan(labels).any():
+    if not len(labels) or not np.isfinite(scores).all() or not np.isfinite(labels).all():
         return float("nan")
     return prepared(name, labels, scores)(np.ones(len(labels)))
 
@@ -97,8 +97,9 @@ def prepared(name: str, labels: np.ndarray, scores: np.ndarray) -> Prepared:
 
 def calibration_curve(labels: np.ndarray, scores: np.ndarray) -> list[dict[str, float]]:
     """Per non-empty bin: mean score, share positive, rows."""
-    sums = _calibration_statistics(labels, scores).sum(axis=0).reshape(-1, 3)
-    return [{"mean_score": s / n, "share_positive": y / n, "rows": n} for n, y, s in sums.tolist() if n > 0]
+    labels, scores, bins = _binned(labels, scores)
+    sums = (np.bincount(bins, weights, CALIBRATION_BINS).tolist() for weights in (None, labels, scores))
+    return [{"mean_score": s / n, "share_positive": y / n, "rows": n} for n, y, s in zip(*sums, strict=True) if n > 0]
 
 
 def _mean(loss: Callable[[np.ndarray, np.ndarray], np.ndarray], root: bool = False) -> tuple[Statistics, Value]:
@@ -162,53 +163,63 @@ def _r2(sums: np.ndarray) -> np.ndarray:
     return np.where(spread > 0, 1 - errors / np.where(spread > 0, spread, 1), np.nan)
 
 
-def _confusion(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """`(n, 3k)`: per class right, true, predicted. Binary has k = 2."""
-    classes = np.arange(scores.shape[1] if scores.ndim == 2 else 2)
-    true = (labels[:, None] == classes).astype(float)
-    predicted = (_predicted(scores)[:, None] == classes).astype(float)
-    return np.column_stack([true * predicted, true, predicted])
+def _of_confusion(value: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> Callable[..., Prepared]:
+    """A metric of the rows per class that are right, true and predicted, each `(k,)`. Binary has k = 2."""
+
+    def prepare(labels: np.ndarray, scores: np.ndarray) -> Prepared:
+        classes = scores.shape[1] if scores.ndim == 2 else 2
+        cells = labels.astype(int) * classes + _predicted(scores)
+
+        def weighted(weights: np.ndarray) -> float:
+            table = np.bincount(cells, weights, classes * classes).reshape(classes, classes)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return float(value(np.diagonal(table), table.sum(axis=1), table.sum(axis=0)))
+
+        return weighted
+
+    return prepare
 
 
-def _per_class(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    right, true, predicted = np.split(sums, 3, axis=1)
-    return right, true, predicted
-
-
-def _f1(sums: np.ndarray) -> np.ndarray:
+def _f1(right: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> float:
     """Binary: of the positive class. Multiclass: mean over the classes. Undefined without true or predicted ones."""
-    right, true, predicted = _per_class(sums)
     each = 2 * right / (true + predicted)
-    return each[:, 1] if right.shape[1] == 2 else each.mean(axis=1)
+    return float(each[1] if len(each) == 2 else each.mean())
 
 
-def _balanced_accuracy(sums: np.ndarray) -> np.ndarray:
-    right, true, _predicted_counts = _per_class(sums)
-    return (right / true).mean(axis=1)
+def _balanced_accuracy(right: np.ndarray, true: np.ndarray, _predicted: np.ndarray) -> float:
+    """Mean recall over the classes; undefined while one has no row."""
+    return float((right / true).mean())
 
 
-def _mcc(sums: np.ndarray) -> np.ndarray:
-    """Matthews correlation for k classes (Gorodkin 2004); undefined when all labels or predictions are equal."""
-    right, true, predicted = _per_class(sums)
-    count = true.sum(axis=1)
-    both = right.sum(axis=1) * count - (true * predicted).sum(axis=1)
-    spread = (count**2 - (predicted**2).sum(axis=1)) * (count**2 - (true**2).sum(axis=1))
-    return np.where(spread > 0, both / np.sqrt(np.where(spread > 0, spread, 1)), np.nan)
+def _mcc(right: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> float:
+    """Matthews correlation for k classes (Gorodkin 2004).
+
+    Undefined when all labels are equal. When all predictions are equal it is 0, its limit (Chicco & Jurman 2020):
+    that is what a constant baseline scores, and it must be beatable.
+    """
+    count = true.sum()
+    of_labels, of_predictions = count**2 - (true**2).sum(), count**2 - (predicted**2).sum()
+    if of_labels <= 0:
+        return float("nan")
+    both = right.sum() * count - (true * predicted).sum()
+    return float(both / np.sqrt(of_predictions * of_labels)) if of_predictions > 0 else 0.0
 
 
-def _calibration_statistics(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """`(n, 3 * bins)`: per bin 1, label, score. Multiclass: of the most probable class and whether it was right."""
+def _binned(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Label, score and bin per row. Multiclass: of the most probable class, and whether it was right."""
     if scores.ndim == 2:
         labels, scores = _right(labels, scores), scores.max(axis=1)
-    bins = np.clip((scores * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
-    result = np.zeros((len(scores), CALIBRATION_BINS, 3))
-    result[np.arange(len(scores)), bins] = np.column_stack([np.ones(len(scores)), labels, scores])
-    return result.reshape(len(scores), -1)
+    return labels, scores, np.clip((scores * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
 
 
-def _calibration_error(sums: np.ndarray) -> np.ndarray:
-    count, positive, score = np.moveaxis(sums.reshape(len(sums), CALIBRATION_BINS, 3), 2, 0)
-    return np.abs(positive - score).sum(axis=1) / count.sum(axis=1)
+def _calibration_error(labels: np.ndarray, scores: np.ndarray) -> Prepared:
+    labels, scores, bins = _binned(labels, scores)
+    gap = labels - scores
+
+    def weighted(weights: np.ndarray) -> float:
+        return float(np.abs(np.bincount(bins, weights * gap, CALIBRATION_BINS)).sum() / weights.sum())
+
+    return weighted
 
 
 def _roc_auc(labels: np.ndarray, scores: np.ndarray) -> Prepared:
@@ -271,11 +282,11 @@ METRICS: dict[str, Metric] = {
     "pr_auc": Metric("higher", _CLASSES, prepare=_pr_auc),
     "log_loss": Metric("lower", _CLASSES, *_mean(_log_loss)),
     "brier": Metric("lower", _CLASSES, *_mean(_brier)),
-    "calibration_error": Metric("lower", _CLASSES, _calibration_statistics, _calibration_error),
+    "calibration_error": Metric("lower", _CLASSES, prepare=_calibration_error),
     "accuracy": Metric("higher", _CLASSES, *_mean(_right)),
-    "balanced_accuracy": Metric("higher", _CLASSES, _confusion, _balanced_accuracy),
-    "f1": Metric("higher", _CLASSES, _confusion, _f1),
-    "mcc": Metric("higher", _CLASSES, _confusion, _mcc),
+    "balanced_accuracy": Metric("higher", _CLASSES, prepare=_of_confusion(_balanced_accuracy)),
+    "f1": Metric("higher", _CLASSES, prepare=_of_confusion(_f1)),
+    "mcc": Metric("higher", _CLASSES, prepare=_of_confusion(_mcc)),
     "rmse": Metric("lower", _VALUES, *_mean(lambda labels, scores: (labels - scores) ** 2, root=True)),
     "mae": Metric("lower", _VALUES, *_mean(lambda labels, scores: np.abs(labels - scores))),
     "mape": Metric("lower", _VALUES, _mape_statistics, _mean(_percentage)[1]),

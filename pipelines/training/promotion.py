@@ -23,11 +23,12 @@ def promote(context: Context, version: int) -> dict[str, Any]:
         ModelError: E-PROMOTE-GATE without that decision, E-MODEL-HASH for changed files, E-PROMOTE-RACE when another
             champion was chosen since the gate decided.
     """
-    decision = _decision(context, version)
     current = context.ledger.champion(context.name)
-    if current and current["run_id"] == context.run_id and current["version"] == version:
-        _show(context, version)
-        return {"state": "unchanged", "version": version, "effective_from": current["effective_from"].isoformat()}
+    if done := promotion_of(context, version):
+        if current:
+            _show(context, current["version"])
+        return {"state": "unchanged", "version": version, "effective_from": done["effective_from"].isoformat()}
+    decision = _decision(context, version)
     if (current["version"] if current else None) != decision["numbers"]["champion"]:
         raise _race(context)
     load_model(context, version)
@@ -45,8 +46,20 @@ def promote(context: Context, version: int) -> dict[str, Any]:
     }
 
 
+def promotion_of(context: Context, version: int) -> Row | None:
+    """The champion row by which this run promoted `version`, also when another champion came since."""
+    mine = [
+        row
+        for row in context.ledger.champions(context.name)
+        if (row["action"], row["run_id"], row["version"]) == ("promote", context.run_id, version)
+    ]
+    return mine[-1] if mine else None
+
+
 def rollback(context: Context, version: int | None, actor: str, reason: str) -> dict[str, Any]:
-    """Puts an earlier champion back, for partitions that were not scored yet. Default: the one before this one.
+    """Puts an earlier champion back, for partitions that were not scored yet.
+
+    Default: the champion before this one, never one that was itself taken back.
 
     Raises:
         ModelError: E-ROLLBACK-NONE when there is no earlier champion or `version` never was one; E-MODEL-HASH.
@@ -59,7 +72,7 @@ def rollback(context: Context, version: int | None, actor: str, reason: str) -> 
     load_model(context, target)
     since = effective_from(context, history[-1]["effective_from"], current)
     if not _change(context, target, current, since, "rollback", reason, actor):
-        raise _race(context)
+        raise _race(context, "Nothing was rolled back. Look at 'nightshift status', then ask again.")
     _show(context, target)
     return {
         "state": "done",
@@ -115,8 +128,8 @@ def _decision(context: Context, version: int) -> Row:
 def _earlier(context: Context, history: list[Row], version: int | None) -> int:
     current = history[-1]["version"] if history else None
     past = [row["version"] for row in history if row["version"] != current]
-    if version is None and past:
-        return int(past[-1])
+    if version is None and (standing := _standing(history)):
+        return standing[-1]
     if version is not None and version in past:
         return version
     what = "there is no earlier champion" if version is None else f"version {version} is not an earlier champion"
@@ -126,6 +139,18 @@ def _earlier(context: Context, history: list[Row], version: int | None) -> int:
         f"{what} (earlier ones: {sorted(set(past)) or 'none'}, now: {current or 'none'})",
         "Nothing changed.",
     )
+
+
+def _standing(history: list[Row]) -> list[int]:
+    """Champions before the present one that were not taken back, oldest first."""
+    stack: list[int] = []
+    for row in history:
+        if row["version"] in stack:
+            del stack[stack.index(row["version"]) :]
+        elif row["action"] == "rollback" and stack:
+            stack.pop()
+        stack.append(int(row["version"]))
+    return stack[:-1]
 
 
 def _change(
@@ -143,12 +168,15 @@ def _change(
     )
 
 
-def _race(context: Context) -> ModelError:
+def _race(
+    context: Context,
+    fix: str = "Clear task 'evaluate' and what follows: the challenger is then compared with the new champion.",
+) -> ModelError:
     return ModelError(
         "E-PROMOTE-RACE",
         context.where,
-        "another champion was chosen since the gate decided",
-        "Clear task 'evaluate' and what follows: the challenger is then compared with the new champion.",
+        "another champion was chosen meanwhile",
+        fix,
     )
 
 

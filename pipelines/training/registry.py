@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.context import Context
-from pipelines.errors import StorageError
+from pipelines.errors import ModelError, StorageError
 from pipelines.failpoints import reach
 from pipelines.models.artifact import artifact_sha256, local_folder, read_artifact
 from pipelines.models.model import Model
@@ -30,12 +31,16 @@ RUN_KEY = "nightshift.run_key"
 _MODEL_FOLDER = "model"
 # MLflow refuses longer digests of data sets.
 _MOST_DIGEST = 36
+# And more metrics at once.
+_MOST_METRICS = 1000
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_MODEL_CATALOG_URI": "",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
+    # The task is retried anyway; MLflow's own seven tries keep a worker busy for minutes at every call.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
 }
 
 
@@ -57,7 +62,7 @@ def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
         StorageError: E-REG-DOWN when MLflow does not answer, E-REG-STORE when the stored files are not the fitted ones.
     """
     with registry(context) as client:
-        run_id = _run_of(client, context)
+        run_id = _run_of(client, context, frozen)
         _describe(client, run_id, context, frozen, challenger)
         client.log_artifacts(run_id, str(challenger.folder), _MODEL_FOLDER)
         reach("registry.after_upload")
@@ -67,7 +72,7 @@ def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
         reach("registry.after_create")
         version = context.ledger.record_model(
             context.name,
-            run_id=context.run_id,
+            run_id=_ledger_run(context, sha256),
             as_of=context.partition.end,
             mlflow_run_id=run_id,
             artifact_uri=uri,
@@ -82,14 +87,17 @@ def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
 
 
 def annotate(context: Context, version: int, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
-    """Adds tags and metrics to the MLflow run of a version; MLflow being away does not undo a decision."""
+    """Adds tags and metrics to the MLflow run of a version. What the ledger holds already stays when MLflow is away."""
+    from mlflow.entities import Metric, RunTag
+
     run_id = context.ledger.model(context.name, version)["mlflow_run_id"]
+    # With the time: of two values of one step MLflow shows the later, else the larger.
+    now = int(time.time() * 1000)
+    numbers = [Metric(_metric_name(key), float(one), now, 0) for key, one in metrics.items() if np.isfinite(one)]
     with registry(context) as client:
-        for key, value in tags.items():
-            client.set_tag(run_id, key, value[:5000])
-        for key, number in metrics.items():
-            if np.isfinite(number):
-                client.log_metric(run_id, _metric_name(key), float(number))
+        client.log_batch(run_id, tags=[RunTag(key, value[:5000]) for key, value in tags.items()])
+        for start in range(0, len(numbers), _MOST_METRICS):
+            client.log_batch(run_id, metrics=numbers[start : start + _MOST_METRICS])
 
 
 def point_champion(context: Context, version: int) -> None:
@@ -122,14 +130,25 @@ def registry(context: Context) -> Iterator[MlflowClient]:
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield MlflowClient(uri, uri)
-    except (MlflowException, ConnectionError, TimeoutError) as error:
+    except StorageError:
+        raise
+    except (MlflowException, SQLAlchemyError, RequestException, ConnectionError, TimeoutError) as error:
         raise StorageError(
             "E-REG-DOWN",
             f"{context.name} MLflow",
             f"it did not do what was asked: {str(error)[:300]}",
+            "The champion stays and the fitted model is kept; the task is retried.",
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            "E-REG-STORE",
+            f"{context.name} MLflow",
+            f"the model could not be stored: {str(error)[:300]}",
             "The champion stays and the fitted model is kept; the task is retried.",
         ) from error
 
@@ -144,8 +163,12 @@ def set_alias(client: MlflowClient, context: Context, alias: str, mlflow_version
         client.set_registered_model_alias(context.name, alias, mlflow_version)
 
 
-def _run_of(client: MlflowClient, context: Context) -> str:
-    """The MLflow run of this Airflow run, made when it does not exist yet."""
+def _run_of(client: MlflowClient, context: Context, frozen: Frozen) -> str:
+    """The MLflow run of this run and snapshot, made when it does not exist yet.
+
+    Of this snapshot: a run that is cleared after its data changed trains another model, and MLflow never changes a
+    parameter.
+    """
     experiment = client.get_experiment_by_name(context.name)
     if experiment is None:
         folder = context.home.mlflow_artifacts / context.name
@@ -153,7 +176,7 @@ def _run_of(client: MlflowClient, context: Context) -> str:
         experiment_id = client.create_experiment(context.name, artifact_location=folder.as_uri())
     else:
         experiment_id = experiment.experiment_id
-    key = f"{context.name}/{context.run_id}"
+    key = f"{context.name}/{context.run_id}/{frozen.snapshot_id}"
     known = client.search_runs([experiment_id], f"tags.`{RUN_KEY}` = '{key}'", max_results=1)
     if known:
         return str(known[0].info.run_id)
@@ -231,9 +254,25 @@ def _version_of(client: MlflowClient, context: Context, run_id: str, uri: str) -
     return str(client.create_model_version(context.name, source=uri, run_id=run_id).version)
 
 
+def _ledger_run(context: Context, sha256: str) -> str:
+    """What the ledger tells this model's retries by: the run, and the files when the run made another model before.
+
+    A version never changes its files: it may have been judged, promoted and used.
+    """
+    known = {row["run_id"]: row["artifact_sha256"] for row in context.ledger.models(context.name)}
+    is_own = known.get(context.run_id, sha256) == sha256
+    return context.run_id if is_own else f"{context.run_id}#{sha256[:16]}"
+
+
 def _verified(context: Context, uri: str, challenger: Challenger) -> str:
     """sha256 of the stored files, read back; they must be the fitted ones."""
-    stored, fitted = artifact_sha256(read_artifact(local_folder(uri))), artifact_sha256(challenger.model.to_files())
+    fitted = artifact_sha256(challenger.model.to_files())
+    try:
+        stored = artifact_sha256(read_artifact(local_folder(uri)))
+    except ModelError as error:
+        raise StorageError(
+            "E-REG-STORE", f"{context.name} {uri}", error.what, "Nothing was registered; the task is retried."
+        ) from error
     if stored != fitted:
         raise StorageError(
             "E-REG-STORE",

@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.context import Context
-from pipelines.models.allowed import INTEGER_PARAMETERS
+from pipelines.errors import ModelError
+from pipelines.models.allowed import takes_integers
 from pipelines.models.fitting import Recipe, Rows, fit_on_part
 from pipelines.settings.training import Tuning
 from pipelines.storage.durable import canonical_json, write_bytes
@@ -39,11 +41,13 @@ def search(context: Context, frozen: Frozen, tuning: Tuning) -> dict[str, Any]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     training, _ = required(context)
     rows, validation = training_rows(context, frozen)
+    if not can_judge(rows, validation):
+        raise _untunable(context, "the last training partitions and those before them must both hold two label values")
     name = training.metric or default_metric(training.task)
     recipe = recipe_of(context, frozen)
 
     def objective(trial: optuna.Trial) -> float:
-        chosen = {parameter: _suggest(trial, tuning, parameter) for parameter in tuning.ranges}
+        chosen = {parameter: _suggest(trial, tuning, parameter, training.model.family) for parameter in tuning.ranges}
         model = fit_on_part(recipe.with_parameters(chosen), rows, validation)
         late = rows.take(validation)
         return metric(name, late.target, model.predict(late.table))
@@ -53,20 +57,44 @@ def search(context: Context, frozen: Frozen, tuning: Tuning) -> dict[str, Any]:
         sampler=optuna.samplers.TPESampler(seed=training.seed),
     )
     study.optimize(objective, n_trials=tuning.trials)
+    if not any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials):
+        raise _untunable(context, f"no trial has a value of '{name}' on the last training partitions")
     return {"parameters": study.best_params, "value": study.best_value, "trials": len(study.trials)}
 
 
-def _suggest(trial: Any, tuning: Tuning, parameter: str) -> float | int:
+def can_judge(rows: Rows, validation: np.ndarray) -> bool:
+    """Tuning and early stopping need both sides, and two label values on both sides."""
+    sides = (rows.target[validation], rows.target[~validation])
+    return all(len(np.unique(side)) > 1 for side in sides)
+
+
+def _untunable(context: Context, what: str) -> ModelError:
+    return ModelError(
+        "E-TRAIN-TUNE", context.where, what, "The champion stays. Take a larger window, or leave out training.tuning."
+    )
+
+
+def _suggest(trial: Any, tuning: Tuning, parameter: str, family: str) -> float | int:
     low, high = tuning.ranges[parameter]
     log = parameter in tuning.log_scale
-    if parameter == "rounds" or parameter in INTEGER_PARAMETERS:
+    if takes_integers(family, parameter, low):
         return int(trial.suggest_int(parameter, int(low), int(high), log=log))
     return float(trial.suggest_float(parameter, low, high, log=log))
 
 
 def tuned_parameters(context: Context, frozen: Frozen) -> dict[str, Any]:
+    """What `tune` found; nothing when no tuning is wanted.
+
+    Raises:
+        ModelError: E-TRAIN-TUNE when tuning is wanted and was not done: other parameters would be trained silently.
+    """
+    training, _ = required(context)
     path = frozen.folder(context) / "tuned.json"
-    return dict(json.loads(path.read_text())["parameters"]) if path.exists() else {}
+    if training.tuning is None:
+        return {}
+    if not path.exists():
+        raise ModelError("E-TRAIN-TUNE", context.where, "no parameters were looked for yet", "Clear task 'tune'.")
+    return dict(json.loads(path.read_text())["parameters"])
 
 
 def recipe_of(context: Context, frozen: Frozen) -> Recipe:
@@ -80,5 +108,19 @@ def training_rows(context: Context, frozen: Frozen) -> tuple[Rows, np.ndarray]:
     table = frozen.table(context, "train")
     late = frozen.training_partitions[-max(1, len(frozen.training_partitions) // VALIDATION_SHARE) :]
     partitions = np.asarray(table["partition"].to_pylist())
-    weight = table[training.weight].to_numpy() if training.weight else None
+    weight = _weights(context, table, training.weight) if training.weight else None
     return Rows(table, table[TARGET].to_numpy(), weight), np.isin(partitions, late)
+
+
+def _weights(context: Context, table: pa.Table, column: str) -> np.ndarray:
+    """`(n_rows,)`. A missing or negative weight would count as anything, or end the training half way."""
+    weight = table[column].cast(pa.float64()).to_numpy()
+    bad = int((~np.isfinite(weight) | (weight < 0)).sum())
+    if bad or not weight.sum():
+        raise ModelError(
+            "E-TRAIN-WEIGHT",
+            context.where,
+            f"'{column}' must be a number from 0 up in every training row, got {bad:,} others in {len(weight):,} rows",
+            "Fix the column, or leave out training.weight.",
+        )
+    return weight
