@@ -67,10 +67,15 @@ def _offset(engine: Engine, rows: ir.Table, seconds: ir.IntegerValue, timezone: 
     if bounds["first"] is None:
         return ibis.literal(0, "int64")
     first, last = (_EPOCH + timedelta(seconds=bounds[name]) for name in ("first", "last"))
-    offset: ir.Value = ibis.literal(_seconds(first, ZoneInfo(timezone)), "int64")
-    for change, after in offset_changes(first, last, timezone):
-        offset = (seconds >= int((change - _EPOCH).total_seconds())).ifelse(ibis.literal(after, "int64"), offset)
-    return offset
+    before = ibis.literal(_seconds(first, ZoneInfo(timezone)), "int64")
+    changes = offset_changes(first, last, timezone)
+    if not changes:
+        return before
+    newest_first = [
+        (seconds >= int((change - _EPOCH).total_seconds()), ibis.literal(after, "int64"))
+        for change, after in reversed(changes)
+    ]
+    return ibis.cases(*newest_first, else_=before)
 
 
 def _bisect(start: datetime, end: datetime, zone: ZoneInfo) -> datetime:

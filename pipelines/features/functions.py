@@ -60,7 +60,11 @@ def function_columns(
         DataError: E-FEATURE-FUNCTION when the result has other columns or other rows than promised.
     """
     place = f"{where} {feature.module}.{feature.function}"
-    result = call(rows)
+    try:
+        result = call(rows)
+    except Exception as error:
+        what = f"the function raised {type(error).__name__}: {str(error)[:200]}"
+        raise DataError("E-FEATURE-FUNCTION", place, what, "Nothing was published. Mend the function.") from error
     if not isinstance(result, ir.Table):
         raise DataError("E-FEATURE-FUNCTION", place, f"the result must be an Ibis table, got {type(result).__name__}")
     _check_columns(rows, result, feature, place)
