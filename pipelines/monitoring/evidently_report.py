@@ -93,6 +93,8 @@ def _render_most(
     while chosen:
         try:
             body = _render(chosen, kinds, limits, current, reference)
+        except (OSError, MemoryError):
+            raise
         except Exception:
             # Evidently raises many types for odd columns and then draws none, so the odd ones are found one by one.
             refused = [name for name in chosen if not _renders(name, kinds, limits, current, reference)]
@@ -161,7 +163,10 @@ def _typed(frame: pd.DataFrame, columns: Sequence[str], kinds: dict[str, str]) -
 
 
 def _has_values(frame: pd.DataFrame, name: str) -> bool:
-    return name in frame.columns and bool(frame[name].notna().any())
+    """Whether a row holds a value that can be drawn; infinities cannot."""
+    import numpy as np
+
+    return name in frame.columns and bool(frame[name].replace([np.inf, -np.inf], np.nan).notna().any())
 
 
 def _listed(what: str, names: Sequence[str]) -> list[str]:

@@ -115,7 +115,8 @@ def _notes(context: Context, found: Found) -> tuple[str, ...]:
         return ("The champion has no reference partitions here, so no column was compared.",)
     return (
         f"Compared with {len(partitions)} partitions the champion was trained on, {partitions[0]} to {partitions[-1]}. "
-        f"Charts show at most {_sample_rows(context):,} rows of each side; the decision counts all {found.rows:,}.",
+        f"Charts show at most {_sample_rows(context):,} rows of each side; the decision counts all {found.rows:,}. "
+        "'Dataset drift' below is Evidently's own summary of the sample and decides nothing.",
     )
 
 

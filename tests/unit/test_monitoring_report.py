@@ -1,0 +1,102 @@
+"""The drift report for people: odd columns are named instead of stopping it, and a failure never fails the night."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines.monitoring import evidently_report, monitor
+from pipelines.monitoring.evidently_report import MOST_BYTES, ReportText, is_current, write_report
+from pipelines.monitoring.verdict import ColumnVerdict, PartitionVerdict
+from tests.unit.test_monitoring_step import FIRST, promote, publish_day
+
+TEXT = ReportText("payments 2026-03-15", "WATCH", ("SHIFT 'a<b>' moved.",), (), "digest-1")
+KINDS = {"amount": "number", "dead": "number", "constant": "number", "mostly_null": "number", "country": "category"}
+
+
+def verdict(columns: list[str]) -> PartitionVerdict:
+    ones = tuple(ColumnVerdict(name, "quiet", 0.2, True, (), {"psi_retrain": 0.25}) for name in columns)
+    return PartitionVerdict("quiet", (), ones)
+
+
+def frame(seed: int, rows: int = 200) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "amount": random.lognormal(size=rows),
+            "dead": np.full(rows, np.nan),
+            "constant": np.ones(rows),
+            "mostly_null": np.where(random.random(rows) < 0.9, np.nan, 1.5),
+            "country": random.choice(["AT", "DE"], rows),
+        }
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "left_out"),
+    [
+        pytest.param({}, "dead", id="an all-null column is named"),
+        pytest.param({"country": "new"}, "dead", id="a new category is drawn"),
+        pytest.param({"amount": None}, "amount, dead", id="a column that died is named"),
+        pytest.param({"amount": float("inf")}, "amount, dead", id="infinities alone are no values"),
+    ],
+)
+def test_odd_columns_are_named_and_the_rest_is_drawn(tmp_path: Path, change: dict[str, Any], left_out: str) -> None:
+    path = tmp_path / "drift" / "2026-03-15.html"
+    notes = write_report(path, TEXT, verdict(sorted(KINDS)), KINDS, frame(1).assign(**change), frame(2))
+    assert notes == [f"No value in this partition or in the reference: {left_out}."]
+    page = path.read_text()
+    assert "a&lt;b&gt;" in page
+    assert "country" in page
+    assert len(page.encode()) <= MOST_BYTES
+
+
+@pytest.mark.slow
+def test_one_row_and_a_missing_column_still_make_a_report(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    current = frame(1, rows=1).drop(columns=["country"])
+    notes = write_report(path, TEXT, verdict(sorted(KINDS)), KINDS, current, frame(2))
+    assert "country" in notes[0]
+    assert is_current(path, "digest-1")
+    assert not is_current(path, "digest-2")
+
+
+def test_only_odd_columns_make_a_page_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(path, TEXT, verdict(["dead"]), KINDS, frame(1), frame(2))
+    assert "No value in this partition or in the reference: dead." in path.read_text()
+
+
+def test_column_that_evidently_refuses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses_constant(columns: list[str], *_rest: Any) -> str:
+        if "constant" in columns:
+            raise ValueError("odd column")
+        return "<html><body>charts</body></html>"
+
+    monkeypatch.setattr(evidently_report, "_render", refuses_constant)
+    notes = write_report(tmp_path / "r.html", TEXT, verdict(["amount", "constant"]), KINDS, frame(1), frame(2))
+    assert notes == ["Evidently could not draw: constant."]
+    assert "charts" in (tmp_path / "r.html").read_text()
+
+
+def test_report_that_fails_is_a_warning_and_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_inputs: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    settings: dict[str, Any] = {"monitor": {"report": "always", "cooldown_partitions": 0, "min_new_labels": 0}}
+    for number in range(1, FIRST + 1):
+        run = publish_day(tmp_path, number, **settings)
+    promote(run)
+    monkeypatch.setattr(evidently_report, "_render", broken)
+    run = publish_day(tmp_path, FIRST + 1, **settings)
+    summary = monitor(run)
+    assert summary["decision"] == "OK"
+    assert "No space left" in summary["warnings"][0]
+    assert [path.suffix for path in (run.home.reports(run.name) / "drift").iterdir()] == [".parquet"]
