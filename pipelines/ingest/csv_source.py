@@ -1,4 +1,4 @@
-"""CSV files: unquoted lines in bulk through Arrow, the others record by record; each line in exactly one record."""
+"""CSV files: tidy lines in bulk through Arrow, the others record by record; each line in exactly one record."""
 
 from __future__ import annotations
 
@@ -172,8 +172,8 @@ class CsvRecords:
         )
 
     def _plain(self, lines: Lines, first_lines: np.ndarray) -> np.ndarray:
-        """Lines that any reader splits alike: no quotes, the right number of delimiters, clean text."""
-        good = (lines.quotes == 0) & (lines.delimiters == self._width - 1)
+        """Lines that any reader splits alike: whole fields in quotes or none, the right number of them, clean text."""
+        good = lines.is_tidy & (lines.delimiters == self._width - 1)
         good &= ~lines.has_lone_return & ~lines.is_undecodable & ~lines.starts_with_mark()
         return first_lines[good[first_lines]]
 
@@ -189,7 +189,12 @@ class CsvRecords:
         table = arrow_csv.read_csv(
             pa.py_buffer(data),
             arrow_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
-            arrow_csv.ParseOptions(delimiter=self._source.delimiter, quote_char=False, ignore_empty_lines=False),
+            arrow_csv.ParseOptions(
+                delimiter=self._source.delimiter,
+                quote_char=self._source.quote or False,
+                double_quote=False,
+                ignore_empty_lines=False,
+            ),
             arrow_csv.ConvertOptions(
                 check_utf8=False,
                 column_types={name: pa.string() for name in wanted},

@@ -38,13 +38,18 @@ def whole_lines(blocks: Iterator[bytes], size: int, where: str, source: str) -> 
 
 @dataclass(frozen=True)
 class Lines:
-    """`starts` and `stops` exclude the line's end; all arrays have one entry per physical line."""
+    """`starts` and `stops` exclude the line's end; all arrays have one entry per physical line.
+
+    `is_tidy`: each quoted field of the line is a whole field without a quote in it. `delimiters` of such lines are
+    those outside quotes.
+    """
 
     data: bytes
     starts: np.ndarray
     stops: np.ndarray
     delimiters: np.ndarray
     quotes: np.ndarray
+    is_tidy: np.ndarray
     has_lone_return: np.ndarray
     is_undecodable: np.ndarray
 
@@ -82,12 +87,20 @@ def split_lines(data: bytes, delimiter: bytes, quote_mark: bytes | None) -> Line
         ends_in_return = (ends > starts) & (marks[ends - 1] == _RETURN)
         stops = ends - ends_in_return
         returns = _count(marks, _RETURN, ends) - ends_in_return
+    delimiters = _count(marks, delimiter[0], ends)
+    quotes, is_tidy = np.zeros(len(ends), np.int64), np.ones(len(ends), bool)
+    if quote_mark and quote_mark in data:
+        quotes = _count(marks, quote_mark[0], ends)
+        places = np.flatnonzero(marks == quote_mark[0])
+        is_tidy, quoted = _pairs(marks, delimiter[0], places, quotes, starts, stops)
+        delimiters = delimiters - quoted
     return Lines(
         data=data,
         starts=starts,
         stops=stops,
-        delimiters=_count(marks, delimiter[0], ends),
-        quotes=_count(marks, quote_mark[0], ends) if quote_mark and quote_mark in data else np.zeros_like(returns),
+        delimiters=delimiters,
+        quotes=quotes,
+        is_tidy=is_tidy,
         has_lone_return=returns > 0,
         is_undecodable=_undecodable(data, starts, stops),
     )
@@ -97,6 +110,21 @@ def _count(marks: np.ndarray, mark: int, ends: np.ndarray) -> np.ndarray:
     """How often `mark` stands in each line."""
     until = np.searchsorted(np.flatnonzero(marks == mark), ends)
     return np.diff(until, prepend=0)
+
+
+def _pairs(
+    marks: np.ndarray, delimiter: int, places: np.ndarray, counts: np.ndarray, starts: np.ndarray, stops: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Per line: whether its quotes open and close whole fields in turn, and how many delimiters lie inside quotes."""
+    line = np.repeat(np.arange(len(counts)), counts)
+    closes = ((np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)) & 1).astype(bool)
+    opens_field = (places == starts[line]) | (marks[np.maximum(places - 1, 0)] == delimiter)
+    ends_field = (places + 1 == stops[line]) | (marks[np.minimum(places + 1, len(marks) - 1)] == delimiter)
+    is_tidy = counts % 2 == 0
+    is_tidy[line[~np.where(closes, ends_field, opens_field)]] = False
+    before = np.searchsorted(np.flatnonzero(marks == delimiter), places)
+    inside = np.bincount(line, np.where(closes, before, -before), len(counts)).astype(np.int64)
+    return is_tidy, np.where(is_tidy, inside, 0)
 
 
 def _undecodable(data: bytes, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
