@@ -69,7 +69,9 @@ def retract(
     summary = run_step(run, "retract", lambda given: take_back(given, reason, _actor()))
     _report(summary, json)
     if not json:
-        show.hint(f"nightshift run {name} --from {partition}  (scores and releases it again)")
+        show.hint(
+            f"correct the input, then nightshift run {name} --from {partition} --to {partition}  (the same scores stay retracted)"
+        )
 
 
 def _report(summary: dict[str, Any], json: bool) -> None:

@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import pyarrow as pa
@@ -97,7 +98,7 @@ def test_digest_ignores_chunking(rows: list[tuple[str, float | None, list[str] |
     table = pa.Table.from_pylist([dict(zip("abc", row, strict=True)) for row in rows], schema=schema)
     bounds = sorted({0, table.num_rows, *(cut for cut in cuts if cut < table.num_rows)})
     digest = RowDigest(schema)
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         for batch in table.slice(start, end - start).to_batches():
             digest.update(batch)
     assert digest.hexdigest() == table_digest(table)
