@@ -70,7 +70,8 @@ def retract(
     _report(summary, json)
     if not json:
         show.hint(
-            f"correct the input, then nightshift run {name} --from {partition} --to {partition}  (the same scores stay retracted)"
+            f"correct the input, then nightshift run {name} --from {partition} --to {partition}  "
+            "(the same scores stay retracted)"
         )
 
 
