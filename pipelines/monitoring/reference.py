@@ -113,12 +113,19 @@ def present(statistics: ColumnStatistics) -> tuple[int, int]:
 
 
 def distance(reference: ColumnStatistics, current: ColumnStatistics, bins: Bins) -> float:
-    """Normalised Wasserstein distance of a number column; 0.0 for categories and empty sides."""
+    """Normalised Wasserstein distance of a number column; 0.0 for categories and empty sides.
+
+    Values count as at most one width of the bins (or one standard deviation) beyond the outermost edge: otherwise the
+    straight line to one far outlier would turn a few rows of chance into a large area.
+    """
     bounds = (reference.minimum, reference.maximum, current.minimum, current.maximum)
     if bins.kind != "number" or not bins.edges or any(bound is None for bound in bounds):
         return 0.0
     known = [bound for bound in bounds if bound is not None]
-    return wasserstein(reference.counts, current.counts, bins.edges, min(known), max(known), scale=reference.std or 0.0)
+    scale = reference.std or 0.0
+    width = max(bins.edges[-1] - bins.edges[0], scale)
+    low, high = max(min(known), bins.edges[0] - width), min(max(known), bins.edges[-1] + width)
+    return wasserstein(reference.counts, current.counts, bins.edges, low, high, scale)
 
 
 def build_reference(bins: dict[str, Bins], profiles: dict[str, Profile], rows: dict[str, int]) -> Reference:
