@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, PartitionedAssetTimetable
-from nightshift_dags import first_tick_from, pipelines_of
+from nightshift_dags import pipelines_of
 from nightshift_tasks import (
     ApprovePromotion,
     Promote,
@@ -73,8 +73,12 @@ def nightly(pipeline: Pipeline) -> DAG:
     with DAG(
         f"{pipeline.name}__retrain_nightly",
         description=f"Starts {pipeline.name}__retrain on its cron, for the newest accepted partition",
-        schedule=CronTriggerTimetable(pipeline.retrain.schedule, timezone=pipeline.timezone),
-        start_date=first_tick_from(pipeline),
+        # With a start date Airflow would run the last missed tick when it first sees the DAG: starting the UI on an
+        # existing home must not retrain. The few minutes cover a tick that falls between two parses.
+        schedule=CronTriggerTimetable(
+            pipeline.retrain.schedule, timezone=pipeline.timezone, run_immediately=timedelta(minutes=2)
+        ),
+        start_date=None,
         catchup=False,
         max_active_runs=1,
         # Backfills of plain cron DAGs have killed schedulers on SQLite, and would mean nothing here.
