@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +21,8 @@ from pipelines.models.model import Model
 from pipelines.models.preprocess import Preprocess, fit_preprocess, missing_values
 from pipelines.settings.training import Drop, SklearnEstimator, Training, XGBoost
 
+# Rows per block of a matrix that is built on disk.
+_BLOCK_ROWS = 262_144
 _EVAL_METRIC = {"binary": "logloss", "multiclass": "mlogloss", "regression": "rmse"}
 
 
@@ -102,13 +106,13 @@ def fit_stopping_early(recipe: Recipe, rows: Rows, validation: np.ndarray) -> Mo
     model = _xgboost_settings(recipe)
     early, late = rows.take(~validation), rows.take(validation)
     preprocess = prepare(recipe, early.table)
-    train = _matrix(preprocess, early)
+    train = _matrix(preprocess, early, recipe.training.max_rows_in_memory)
     with _xgboost_errors():
         booster = xgboost.train(
             xgboost_parameters(recipe),
             train,
             num_boost_round=model.rounds,
-            evals=[(_matrix(preprocess, late, reference=train), "validation")],
+            evals=[(_matrix(preprocess, late, recipe.training.max_rows_in_memory, reference=train), "validation")],
             early_stopping_rounds=model.early_stopping_rounds,
             verbose_eval=False,
             callbacks=[_rounds_reached()],
@@ -160,7 +164,7 @@ def _fit_xgboost(recipe: Recipe, rows: Rows, rounds: int, early_stopped: bool) -
     with _xgboost_errors():
         booster = xgboost.train(
             xgboost_parameters(recipe),
-            _matrix(preprocess, rows),
+            _matrix(preprocess, rows, recipe.training.max_rows_in_memory),
             num_boost_round=rounds,
             verbose_eval=False,
             callbacks=[_rounds_reached()],
@@ -168,9 +172,16 @@ def _fit_xgboost(recipe: Recipe, rows: Rows, rounds: int, early_stopped: bool) -
     return _xgboost_model(recipe, preprocess, booster, rounds, early_stopped)
 
 
-def _matrix(preprocess: Preprocess, rows: Rows, reference: Any = None) -> Any:
+def _matrix(preprocess: Preprocess, rows: Rows, most_rows: int, reference: Any = None) -> Any:
+    """The quantised matrix: in memory, or above `most_rows` on disk, built block by block (the values are the same)."""
     import xgboost
 
+    if len(rows) > most_rows:
+        blocks = _blocks(preprocess, rows)
+        matrix = xgboost.ExtMemQuantileDMatrix(blocks, enable_categorical=True, ref=reference)
+        # The cache folder must live as long as the matrix, which does not hold its iterator.
+        matrix.blocks = blocks  # type: ignore[attr-defined]
+        return matrix
     return xgboost.QuantileDMatrix(
         preprocess.transform(rows.table, np.float32),
         label=rows.target,
@@ -179,6 +190,35 @@ def _matrix(preprocess: Preprocess, rows: Rows, reference: Any = None) -> Any:
         enable_categorical=True,
         ref=reference,
     )
+
+
+def _blocks(preprocess: Preprocess, rows: Rows) -> Any:
+    """XGBoost's iterator over blocks of rows; its cache lies in a temporary folder that goes with the iterator."""
+    import xgboost
+
+    class Blocks(xgboost.DataIter):
+        def __init__(self) -> None:
+            self.folder = tempfile.TemporaryDirectory(prefix="nightshift-xgboost-")
+            self.start = 0
+            super().__init__(cache_prefix=os.path.join(self.folder.name, "rows"))
+
+        def next(self, input_data: Any) -> bool:
+            if self.start >= len(rows):
+                return False
+            block = slice(self.start, self.start + _BLOCK_ROWS)
+            input_data(
+                data=preprocess.transform(rows.table.slice(self.start, _BLOCK_ROWS), np.float32),
+                label=rows.target[block],
+                weight=None if rows.weight is None else rows.weight[block],
+                feature_types=preprocess.output_types,
+            )
+            self.start += _BLOCK_ROWS
+            return True
+
+        def reset(self) -> None:
+            self.start = 0
+
+    return Blocks()
 
 
 def _xgboost_model(recipe: Recipe, preprocess: Preprocess, booster: Any, rounds: int, early_stopped: bool) -> Model:
@@ -205,8 +245,9 @@ def _xgboost_errors() -> Iterator[None]:
     try:
         yield
     except xgboost.core.XGBoostError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise ModelError("E-TRAIN-FIT", "'XGBoost'", " ".join(lines)[:400]) from error
+        # The first line says it; behind it come a stack trace and before it the time and a place in C++.
+        said = str(error).strip().splitlines()[0].rpartition("Check failed: ")[2]
+        raise ModelError("E-TRAIN-FIT", "'XGBoost'", said[:400]) from error
 
 
 def _xgboost_settings(recipe: Recipe) -> XGBoost:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pipelines.training.metrics import direction, metric, prepared
 
@@ -50,7 +51,9 @@ def compare(
     units = rows if groups is None else int(groups.max()) + 1 if rows else 0
     lower = upper = float("nan")
     if np.isfinite(mine) and np.isfinite(theirs):
-        gains = sign * _differences(name, labels, challenger, other, resamples, seed, groups, units)
+        # Sums over rows are too small for several BLAS threads: waiting for each other cost up to seven times the CPU.
+        with threadpool_limits(1):
+            gains = sign * _differences(name, labels, challenger, other, resamples, seed, groups, units)
         usable = gains[np.isfinite(gains)]
         if len(usable) >= 0.9 * resamples:
             lower, upper = (float(np.quantile(usable, share)) for share in (1 - confidence, confidence))

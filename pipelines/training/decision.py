@@ -193,7 +193,9 @@ def _baseline_checks(evaluation: Evaluation, challenger: Candidate, policy: Poli
             continue
         found = _compare(evaluation, challenger, baseline, policy, seed)
         text = f"{_gain_text(found)} over the {name} baseline"
-        yield Check(f"baseline {name}", bool(found.lower > 0), text, "REJECT", asdict(found))
+        # An undefined bound (one class in the holdout, say) is no verdict on the challenger: wait.
+        verdict: Outcome = "REJECT" if np.isfinite(found.lower) else "HOLD"
+        yield Check(f"baseline {name}", bool(found.lower > 0), text, verdict, asdict(found))
 
 
 def _not_worse_than_linear(
@@ -212,7 +214,8 @@ def _floor_check(evaluation: Evaluation, challenger: Candidate, floor: float) ->
     value = metric(evaluation.metric, evaluation.labels, np.asarray(challenger.scores))
     passed = value >= floor if direction(evaluation.metric) == "higher" else value <= floor
     text = f"{evaluation.metric} {value:.4f}, floor {floor:g}"
-    return Check("floor", bool(np.isfinite(value) and passed), text, "REJECT", {"value": value, "floor": floor})
+    verdict: Outcome = "REJECT" if np.isfinite(value) else "HOLD"
+    return Check("floor", bool(np.isfinite(value) and passed), text, verdict, {"value": value, "floor": floor})
 
 
 def _champion_check(
