@@ -59,7 +59,8 @@ def decide(history: Sequence[Vote], settings: Monitor, facts: Facts) -> Decision
     if not quality and not has_votes:
         return _without_retrain(newest, len(alarms), settings)
     counted = f"VOTES {len(alarms)} of the last {settings.of_last} partitions raised an alarm, {settings.votes} needed."
-    why = [*quality, *([counted] if has_votes else []), *newest.reasons]
+    # The cause first, then why it is enough, then everything else that moved.
+    why = [*quality, *newest.reasons[:1], *([counted] if has_votes else []), *newest.reasons[1:]]
     against = _objections(newest, settings, facts, has_quality_reason=bool(quality))
     if against:
         return Decision("WATCH", _bounded([*against, *why]))

@@ -12,7 +12,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines.home import Home
+from pipelines.report.charts import quality_curve, records_curve, row_bars
 from pipelines.report.status import pipelines_known, status
+from pipelines.report.story import story
 from pipelines.storage.durable import write_bytes
 
 MOST_PARTITIONS = 60
@@ -39,9 +41,9 @@ def write_page(home: Home, name: str | None = None) -> Path:
 def described(home: Home, one: dict[str, Any]) -> dict[str, Any]:
     """A status with what the page adds: words for the last night, what to do, links that exist, bars, the curve."""
     folder = home.reports(one["pipeline"])
-    (folder).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     largest = max((row["read"] or 0 for row in one["partitions"]), default=0) or 1
-    partitions = [row | {"links": _links(folder, row), "bars": _bars(row, largest)} for row in one["partitions"]]
+    partitions = [row | {"links": _links(folder, row), "bars": row_bars(row, largest)} for row in one["partitions"]]
     newest = partitions[0] if partitions else None
     return one | {
         "partitions": partitions,
@@ -49,7 +51,10 @@ def described(home: Home, one: dict[str, Any]) -> dict[str, Any]:
         "todo": todo(one),
         "gates": [_gate(row) for row in one["gates"][:_MOST_RETRAINS]],
         "retrains": [row for row in one["retrains"][:_MOST_RETRAINS] if row["error"]],
-        "curve": curve(one),
+        "notes": notes(one),
+        "story": story(one),
+        "records": records_curve(one),
+        "quality": quality_curve(one),
         "mlflow": home.mlflow_uri,
         "exports": f"../../exports/{one['pipeline']}",
     }
@@ -69,35 +74,14 @@ def todo(one: dict[str, Any]) -> list[str]:
         )
     if one["retrains"] and one["retrains"][0]["error"]:
         steps.append(f"the last retrain stopped at {one['retrains'][0]['step']}: {one['retrains'][0]['error']}")
-    if one["partitions"] and one["champion"] is None:
-        steps.append("there is no champion yet: the monitor asks for a first model once enough labels have matured")
     return steps
 
 
-def curve(one: dict[str, Any]) -> dict[str, Any] | None:
-    """Rows read per partition, oldest first, as points of an SVG line 100 wide and 24 high; None below two points.
-
-    Champion changes are marked at the first partition that the new champion scores.
-    """
-    days = [row for row in reversed(one["partitions"]) if row["read"] is not None]
-    if len(days) < 2:
-        return None
-    top = max(row["read"] for row in days) or 1
-    step = 100 / (len(days) - 1)
-    points = [(round(index * step, 2), round(22 - 20 * row["read"] / top, 2)) for index, row in enumerate(days)]
-    position = {row["partition"]: point[0] for row, point in zip(days, points, strict=True)}
-    changes = [
-        {"x": position[change["since"][:10]], "text": f"version {change['version']} since {change['since'][:10]}"}
-        for change in one["champions"]
-        if change["since"][:10] in position
-    ]
-    return {
-        "points": " ".join(f"{x},{y}" for x, y in points),
-        "changes": changes,
-        "first": days[0]["partition"],
-        "last": days[-1]["partition"],
-        "top": top,
-    }
+def notes(one: dict[str, Any]) -> list[str]:
+    """What explains the state without asking for anything."""
+    if one["partitions"] and one["champion"] is None:
+        return ["There is no champion yet: the monitor asks for a first model once enough labels have matured."]
+    return []
 
 
 def _links(folder: Path, row: dict[str, Any]) -> list[tuple[str, str]]:
@@ -105,12 +89,6 @@ def _links(folder: Path, row: dict[str, Any]) -> list[tuple[str, str]]:
     key = row["partition"]
     candidates = [("checks", f"data_docs/{key}.html"), ("drift report", f"drift/{key}.html")]
     return [(text, address) for text, address in candidates if (folder / address).exists()]
-
-
-def _bars(row: dict[str, Any], largest: int) -> list[tuple[str, float]]:
-    """(kind, width in percent of the largest partition) for the stacked bar of a partition's rows."""
-    kinds = ("clean", "quarantined", "duplicate")
-    return [(kind, round(100 * (row[kind] or 0) / largest, 2)) for kind in kinds if row[kind]]
 
 
 def _gate(row: dict[str, Any]) -> dict[str, Any]:

@@ -50,12 +50,12 @@ def test_votes_of_the_last_partitions(grades: str, expected: str) -> None:
     ("facts", "expected", "why"),
     [
         pytest.param(Facts(10, 3, 500), "WATCH", "COOLDOWN", id="asked three partitions ago"),
-        pytest.param(Facts(10, 4, 500), "RETRAIN", "VOTES", id="cooldown is over"),
+        pytest.param(Facts(10, 4, 500), "RETRAIN", "SHIFT", id="cooldown is over"),
         pytest.param(Facts(3, None, 500), "WATCH", "COOLDOWN", id="the champion is new"),
-        pytest.param(Facts(4, None, 500), "RETRAIN", "VOTES", id="the champion is no longer new"),
+        pytest.param(Facts(4, None, 500), "RETRAIN", "SHIFT", id="the champion is no longer new"),
         pytest.param(Facts(10, None, 99), "WATCH", "LABELS", id="one label short"),
-        pytest.param(Facts(10, None, 100), "RETRAIN", "VOTES", id="just enough labels"),
-        pytest.param(Facts(10, None, None), "RETRAIN", "VOTES", id="a pipeline without labels is not held by them"),
+        pytest.param(Facts(10, None, 100), "RETRAIN", "SHIFT", id="just enough labels"),
+        pytest.param(Facts(10, None, None), "RETRAIN", "SHIFT", id="a pipeline without labels is not held by them"),
     ],
 )
 def test_a_wanted_retrain_may_have_to_wait(facts: Facts, expected: str, why: str) -> None:
@@ -99,6 +99,6 @@ def test_order_of_the_history_does_not_matter() -> None:
 def test_reasons_name_the_most_important_first_and_are_bounded() -> None:
     many = Vote("2026-03-02", "alarm", tuple(f"SHIFT column {number}" for number in range(40)))
     decision: Decision = decide([*votes("a"), many], TWO_OF_THREE, READY)
-    assert decision.reasons[0].startswith("VOTES 2 of the last 3")
-    assert decision.reasons[1] == "SHIFT column 0"
+    assert decision.reasons[0] == "SHIFT column 0"
+    assert decision.reasons[1].startswith("VOTES 2 of the last 3")
     assert len(decision.reasons) == 13

@@ -1,10 +1,13 @@
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipelines.report.page import curve, todo, write_page
-from tests.builders import context, utc
+from pipelines.report.charts import quality_curve, records_curve
+from pipelines.report.page import todo, write_page
+from pipelines.report.story import story
+from tests.builders import context
 
 
 class Addresses(HTMLParser):
@@ -78,13 +81,55 @@ def test_page_of_an_empty_home_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("reads", "points"), [([10], None), ([10, 5], "0.0,2.0 100.0,12.0")], ids=["one", "two"])
-def test_curve_runs_from_old_to_new(reads: list[int], points: str | None) -> None:
-    days = [{"partition": f"2026-03-0{day}", "read": read} for day, read in enumerate(reads, start=1)]
-    champions = [{"since": utc("2026-03-02").isoformat(), "version": 1}]
-    found = curve({"partitions": days[::-1], "champions": champions})
+def test_records_run_from_old_to_new(reads: list[int], points: str | None) -> None:
+    days = [
+        {"partition": f"2026-03-0{day}", "read": read, "model": day if day > 1 else None}
+        for day, read in enumerate(reads, start=1)
+    ]
+    found = records_curve({"partitions": days[::-1]})
     assert (found and found["points"]) == points
     if found:
-        assert found["changes"] == [{"x": 100.0, "text": "version 1 since 2026-03-02"}]
+        assert found["changes"] == [{"x": 100.0, "text": "version 2 scores from 2026-03-02", "version": 2}]
+
+
+def test_quality_is_drawn_between_its_smallest_and_largest_value() -> None:
+    def day(number: int, value: float | None, estimate: float, model: int) -> dict[str, Any]:
+        realised = None if value is None else {"metric": "roc_auc", "value": value}
+        numbers = {"realised": realised, "estimated": {"roc_auc": estimate}}
+        return {"partition": f"2026-03-0{number}", "model": model, "drift_numbers": numbers}
+
+    days = [day(1, 0.8, 0.9, 1), day(2, None, 0.85, 1), day(3, 0.7, 0.9, 2)]
+    found = quality_curve({"partitions": days[::-1]})
+    assert found is not None
+    assert found["realised"] == "0.0,12.0 100.0,22.0"  # 0.8 lies half way between 0.7 and the estimate's 0.9
+    assert found["estimated"] == "0.0,2.0 50.0,7.0 100.0,2.0"
+    assert [change["version"] for change in found["changes"]] == [1, 2]
+    assert quality_curve({"partitions": days[1:2]}) is None
+
+
+def test_story_tells_what_was_out_of_the_ordinary_newest_first() -> None:
+    quiet = {"error": None, "step": None, "state": "released", "release": "released", "release_reason": None}
+    partitions = [
+        quiet | {"partition": "2026-03-04", "drift": "OK", "drift_reasons": []},
+        quiet | {"partition": "2026-03-03", "drift": "RETRAIN", "drift_reasons": ["DEAD_COLUMN 'a'.", "VOTES 2."]},
+        quiet
+        | {"partition": "2026-03-02", "state": "refused", "step": "validate", "drift": None, "drift_reasons": []}
+        | {"error": "E-DQ-EMPTY payments 2026-03-02: no rows. Send the file again."},
+        quiet
+        | {"partition": "2026-03-01", "drift": None, "drift_reasons": []}
+        | {"release": "retracted", "release_reason": "wrong prices"},
+    ]
+    gates = [{"partition": "2026-03-03", "outcome": "HOLD", "version": 2, "reasons": ["not better"]}]
+    rollback = {"since": "2026-03-04T00:00:00+00:00", "action": "rollback", "version": 1, "actor": "anna"}
+    champions = [rollback | {"action": "promote", "reason": "first"}, rollback | {"reason": "scores too high"}]
+    told = story({"partitions": partitions, "gates": gates, "champions": champions})
+    assert [(event["date"], event["kind"], event["text"]) for event in told] == [
+        ("2026-03-04", "rollback", "version 1 is back (anna): scores too high"),
+        ("2026-03-03", "RETRAIN", "DEAD_COLUMN 'a'. (1 more reason below)"),
+        ("2026-03-03", "HOLD", "version 2 was held back, the champion stays: not better"),
+        ("2026-03-02", "refused", "stopped at validate: no rows. Send the file again."),
+        ("2026-03-01", "retracted", "scores withdrawn: wrong prices"),
+    ]
 
 
 def test_todo_names_stale_partitions_with_the_command() -> None:
