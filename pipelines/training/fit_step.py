@@ -33,7 +33,7 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     frozen = read_frozen(context, snapshot_id)
     folder = frozen.folder(context) / "model"
     started = time.monotonic()
-    model = _kept(folder) or _fit_and_keep(context, frozen, folder)
+    model, sha256 = _kept(folder) or _fit_and_keep(context, frozen, folder)
     seconds = time.monotonic() - started
     reach("train.after_fit")
     holdout = frozen.table(context, "holdout")
@@ -44,6 +44,7 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     challenger = Challenger(
         model=model,
         folder=folder,
+        sha256=sha256,
         record=_record(context, frozen, model, found) | {"score_reference": score_reference(scores[usable])},
         metrics={**found, "train_seconds": seconds},
         pictures=plots(training.task, target[usable], scores[usable]),
@@ -73,23 +74,25 @@ def rounded(value: float) -> float | None:
     return float(f"{value:.5g}") if np.isfinite(value) else None
 
 
-def _kept(folder: Path) -> Model | None:
+def _kept(folder: Path) -> tuple[Model, str] | None:
     """The model that an earlier attempt fitted, if its files are the ones that were written; nothing else is parsed."""
-    sha256 = folder.with_name("model.sha256")
-    if not (folder.is_dir() and sha256.exists()):
+    note = folder.with_name("model.sha256")
+    if not (folder.is_dir() and note.exists()):
         return None
     try:
         files = read_artifact(folder)
     except ModelError:
         return None
-    return Model.from_files(files) if artifact_sha256(files) == sha256.read_text() else None
+    sha256 = artifact_sha256(files)
+    return (Model.from_files(files), sha256) if sha256 == note.read_text() else None
 
 
-def _fit_and_keep(context: Context, frozen: Frozen, folder: Path) -> Model:
+def _fit_and_keep(context: Context, frozen: Frozen, folder: Path) -> tuple[Model, str]:
     """Fits, and keeps files and digest beside the snapshot: a registry that is away costs no second training."""
     model = _fit(context, frozen)
-    write_bytes(folder.with_name("model.sha256"), model.save(folder).encode())
-    return model
+    sha256 = model.save(folder)
+    write_bytes(folder.with_name("model.sha256"), sha256.encode())
+    return model, sha256
 
 
 def _fit(context: Context, frozen: Frozen) -> Model:

@@ -46,10 +46,14 @@ _QUIET = {
 
 @dataclass(frozen=True)
 class Challenger:
-    """A fitted model in `folder`, with what is recorded of it. `pictures`: file name to PNG."""
+    """A fitted model in `folder`, with what is recorded of it. `pictures`: file name to PNG.
+
+    `sha256` is that of the files as they were first written: a tree that was loaded is written differently.
+    """
 
     model: Model
     folder: Path
+    sha256: str
     record: Mapping[str, Any]
     metrics: Mapping[str, float]
     pictures: Mapping[str, bytes]
@@ -266,18 +270,17 @@ def _ledger_run(context: Context, sha256: str) -> str:
 
 def _verified(context: Context, uri: str, challenger: Challenger) -> str:
     """sha256 of the stored files, read back; they must be the fitted ones."""
-    fitted = artifact_sha256(challenger.model.to_files())
     try:
         stored = artifact_sha256(read_artifact(local_folder(uri)))
     except ModelError as error:
         raise StorageError(
             "E-REG-STORE", f"{context.name} {uri}", error.what, "Nothing was registered; the task is retried."
         ) from error
-    if stored != fitted:
+    if stored != challenger.sha256:
         raise StorageError(
             "E-REG-STORE",
             f"{context.name} {uri}",
-            f"the stored model must have sha256 {fitted[:16]}..., got {stored[:16]}...",
+            f"the stored model must have sha256 {challenger.sha256[:16]}..., got {stored[:16]}...",
             "Nothing was registered; the task is retried.",
         )
     return stored

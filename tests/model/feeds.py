@@ -74,11 +74,11 @@ def publish(here: Context, table: str, rows: pa.Table) -> None:
 
 
 def learnable(run: Context, days: Sequence[str], rows: int = 200, noise: float = 0.1, seed: int = 1) -> None:
-    """Days on which payments above 50 EUR are fraud, but for `noise` of them."""
+    """Days on which payments of 25 to 50 and of 75 to 100 EUR are fraud, but for `noise` of them."""
     random = np.random.default_rng(seed)
     for partition in days:
         amounts = random.uniform(0, 100, rows)
-        frauds = (amounts > 50) ^ (random.random(rows) < noise)
+        frauds = (amounts % 50 > 25) ^ (random.random(rows) < noise)
         day(
             run,
             partition,
