@@ -67,7 +67,7 @@ def build_features(context: Context) -> dict[str, Any]:
         return _summary(existing, "unchanged")
     with context.engine("build_features") as engine:
         clean = engine.scan(inputs.clean_snapshot, [context.key], table_schema(context.pipeline, "clean"))
-        result = engine.materialize(_output(context.pipeline, _Builder(context, engine, inputs).rows()))
+        result = _Builder(context, engine, inputs).output()
         _check_rows(context, engine, clean, result)
         stream = _marked(engine.reader(result, order_by=["row_id"]))
         return _summary(context.publish("features", base, stream, inputs.digest, inputs.facts(context)), "done")
@@ -79,23 +79,27 @@ class _Builder:
     def __init__(self, context: Context, engine: Engine, inputs: Inputs) -> None:
         self._context, self._engine, self._inputs = context, engine, inputs
         self._pipeline = context.pipeline
+        self._computed: list[ir.Table] = []
 
-    def rows(self) -> ir.Table:
-        """Clean columns (without the label), `time_us`, and every feature; one row per clean row."""
-        rows = self._engine.materialize(self._current())
+    def output(self) -> ir.Table:
+        """The features table of the partition; one row per clean row, not yet in order."""
+        rows = self._clean([self._context.key])
+        rows = rows.select("row_id", "partition", _TIME, *_used_columns(self._pipeline))
         for windows in self._windows():
+            self._computed.append(windows)
             rows = _joined(rows, windows)
-        rows = self._engine.materialize(rows)
+        rows = self._settle(rows)
         for group in groups_of(self._pipeline):
             for feature in group.features:
                 rows = self._add(rows, group, feature)
-        return rows
+        return self._settle(_output(self._pipeline, rows))
 
-    def _current(self) -> ir.Table:
-        rows = self._clean([self._context.key])
-        label = self._pipeline.label
-        hidden = [label.column] if label and not label.source and label.column in rows.columns else []
-        return rows.drop(*hidden)
+    def _settle(self, rows: ir.Table) -> ir.Table:
+        """Computes `rows` and frees what they were made from, so that only one copy of them is held."""
+        settled = self._engine.materialize(rows)
+        self._engine.drop(*self._computed)
+        self._computed = [settled]
+        return settled
 
     def _clean(self, partitions: list[str]) -> ir.Table:
         snapshot = self._inputs.clean_snapshot
@@ -122,7 +126,7 @@ class _Builder:
         if isinstance(feature, RatioFeature):
             return rows.mutate(**{feature.name: _ratio(rows[feature.numerator], rows[feature.denominator])})
         if isinstance(feature, JoinFeature):
-            return self._engine.materialize(_joined(rows, self._dimension(rows, group, feature)))
+            return self._settle(_joined(rows, self._dimension(rows, group, feature)))
         if isinstance(feature, FunctionFeature):
             return self._function(rows, feature)
         return rows
@@ -142,10 +146,27 @@ class _Builder:
 
     def _function(self, rows: ir.Table, feature: FunctionFeature) -> ir.Table:
         call = load_function(self._context.home.config, feature.module, feature.function)
-        given = self._engine.materialize(rows)
+        given = self._settle(rows)
         shown = given.drop(_TIME, *[name for name in given.columns if name.startswith(_FILL)])
         made = function_columns(self._engine, shown, feature, call, self._context.where)
-        return self._engine.materialize(_joined(given, made))
+        self._computed.append(made)
+        return self._settle(_joined(given, made))
+
+
+def _used_columns(pipeline: Pipeline) -> list[str]:
+    """Declared columns that features are made from: all but the label where a function may ask for any."""
+    label = pipeline.label.column if pipeline.label and not pipeline.label.source else None
+    features = [feature for group in groups_of(pipeline) for feature in group.features]
+    used = {*pipeline.key, *pipeline.features.columns, pipeline.event_time}
+    for feature in features:
+        if isinstance(feature, CalendarFeature):
+            used.add(feature.column)
+        elif isinstance(feature, RatioFeature):
+            used |= {feature.numerator, feature.denominator}
+        elif isinstance(feature, JoinFeature):
+            used.update(pipeline.dimensions[feature.dimension].key)
+    is_open = any(isinstance(feature, FunctionFeature) for feature in features)
+    return [name for name in pipeline.source.columns if (name in used or is_open) and name != label]
 
 
 def _windows_by_entity(pipeline: Pipeline) -> dict[tuple[str, ...], list[WindowColumn]]:

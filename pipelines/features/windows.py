@@ -61,7 +61,9 @@ def window_table(
             result = _join(result, _last(known, current, entity, window))
         elif window.statistic == "distinct":
             result = _join(result, _distinct(known, entity, window))
-    return engine.materialize(result.select("row_id", *[window.name for window in windows]))
+    made = engine.materialize(result.select("row_id", *[window.name for window in windows]))
+    engine.drop(known, current)
+    return made
 
 
 def _events_of_current_entities(events: ir.Table, entity: Sequence[str], windows: Sequence[WindowColumn]) -> ir.Table:
