@@ -87,13 +87,17 @@ def call_step(
 
 
 def _refresh_page(context: Context) -> None:
-    """The morning page after a decision or a refusal; a page that cannot be written must not fail the night."""
+    """The morning page after a decision or a refusal.
+
+    The step is done and recorded by now: whatever is wrong with the page, template errors included, is logged and
+    must not fail the night.
+    """
     from pipelines.report.page import write_page
 
     try:
         write_page(context.home, context.name)
-    except (OSError, NightshiftError) as error:
-        log.warning("the morning page could not be written: %s", error)
+    except Exception:
+        log.exception("the morning page could not be written")
 
 
 def latest_clean(pipeline: str, home: Home | None = None) -> str:
