@@ -98,7 +98,7 @@ def _bootstrap(context: Context) -> Summary:
         return _record(context, Decision("OK", (reason,)), {}, None, "")
     with context.engine("monitor") as engine:
         partitions, rows = bootstrap_labels(context, engine)
-    needed = max(training.holdout_partitions + 1, context.pipeline.retrain.first_after_partitions)
+    needed = max(2 * training.holdout_partitions, context.pipeline.retrain.first_after_partitions)
     have = f"{rows:,} matured labels in {partitions} partitions"
     waited = since_last_retrain(context, decisions_before(context))
     if partitions < needed or rows < training.min_rows:

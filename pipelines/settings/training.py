@@ -125,7 +125,9 @@ class Gate(Settings):
 class Retrain(Settings):
     schedule: str | None = Field(None, description="cron in the pipeline's time zone; none: only when drift asks")
     first_after_partitions: PositiveInt = Field(
-        14, description="without a champion the monitor asks for a first model once this many partitions have labels"
+        14,
+        description="without a champion the monitor asks for a first model once this many partitions (and twice the "
+        "holdout) have labels",
     )
     approve: Literal["auto", "always"] = "auto"
     approve_timeout_hours: PositiveInt = 24
