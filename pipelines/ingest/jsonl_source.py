@@ -87,6 +87,8 @@ class JsonRecords:
 
     def _check_keys(self, objects: Sequence[dict[str, Any]]) -> None:
         for item in objects:
+            if item.keys() <= self._seen.keys():
+                continue
             self._seen.update(dict.fromkeys(item))
             if len(self._seen) > self._source.limits.max_columns:
                 raise DataError(
