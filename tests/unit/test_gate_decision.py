@@ -108,7 +108,7 @@ def broken(position: int, value: float) -> np.ndarray:
         pytest.param(
             {CHAMPION: candidate(CHAMPION, np.full(ROWS, np.nan), version=1)}, "HOLD", "champion", id="champion NaN"
         ),
-        pytest.param({"labels": np.ones(ROWS)}, "REJECT", "baseline constant", id="holdout of one class"),
+        pytest.param({"labels": np.ones(ROWS)}, "HOLD", "baseline constant", id="holdout of one class"),
         pytest.param({"groups": np.arange(ROWS) % 29}, "HOLD", "groups", id="29 groups"),
     ],
 )
