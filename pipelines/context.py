@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from pipelines.ledger import Ledger, Row
 from pipelines.partitions import Partition
 from pipelines.settings.pipeline import Pipeline
 from pipelines.storage.tables import PublishConflict, Snapshot, last_publication, publish
+
+_SECONDS_TO_RECORD = 10.0
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,23 @@ class Context:
     def _other_publication(self, base: Snapshot, table: str, input_digest: str, conflict: PublishConflict) -> Row:
         other = last_publication(base.uri, self.key)
         if other and other.get("input_digest") == input_digest and other.get("table") == table:
-            recorded = self.published(table, input_digest)
+            recorded = self._soon_recorded(table, input_digest)
             if recorded:
                 return recorded
-            raise conflict  # the other run is about to record it: try again
+            raise conflict  # the other run died before it recorded its commit: the next attempt repeats it
         raise StorageError(
             "E-PUB-FENCED",
             f"{self.name}.{table} {self.key}",
             "a newer run published other inputs of this partition, so this one stopped without publishing",
             "Nothing is lost; run the partition again if its inputs changed since.",
         ) from conflict
+
+    def _soon_recorded(self, table: str, input_digest: str) -> Row | None:
+        """The other run's publication, which it records right after its commit."""
+        deadline = time.monotonic() + _SECONDS_TO_RECORD
+        while (recorded := self.published(table, input_digest)) is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return recorded
 
 
 def remove_folder(folder: Path) -> None:

@@ -66,10 +66,20 @@ def wait_for_others(folder: Path, step: str, runs: int = 2, seconds: float = 20)
     (folder / f"{step}.{os.getpid()}").touch()
     deadline = time.monotonic() + seconds
     while len(list(folder.glob(f"{step}.*"))) < runs and time.monotonic() < deadline:
+        if (folder / "over").exists():
+            return
         time.sleep(0.005)
 
 
 def main(what: str, *arguments: str) -> None:
+    try:
+        _run(what, *arguments)
+    finally:
+        if "CHAIN_BARRIER" in os.environ:
+            (Path(os.environ["CHAIN_BARRIER"]) / "over").touch()
+
+
+def _run(what: str, *arguments: str) -> None:
     if what == "days":
         for partition in arguments[0].split(","):
             whole_run(DAILY, partition)
