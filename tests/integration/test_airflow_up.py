@@ -27,6 +27,9 @@ from tests.conftest import ALPHA, write_config
 pytestmark = pytest.mark.slow
 
 PIPELINE = ALPHA.replace("approve: always", "approve: auto").replace("pool: gpu, ", "")
+APPROVED = PIPELINE.replace("name: alpha", "name: gamma").replace(
+    'schedule: "0 3 * * *", approve: auto', "schedule: null, approve: always"
+)
 
 
 def free_port() -> int:
@@ -49,7 +52,7 @@ class Server:
 
     def __init__(self, root: Path) -> None:
         self.root, self.port = root, free_port()
-        self.home = Home(root / "home", write_config(root, alpha=PIPELINE))
+        self.home = Home(root / "home", write_config(root, alpha=PIPELINE, gamma=APPROVED))
         (root / "wishes").mkdir()
         self.output = root / "up.log"
         code = (
@@ -104,15 +107,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_dags_are_there_without_errors_and_not_paused(server: Server) -> None:
-    dags = wait_for("five DAGs", lambda: _five(server.call("GET", "/api/v2/dags")[1]["dags"]))
+    dags = wait_for("eight DAGs", lambda: _eight(server.call("GET", "/api/v2/dags")[1]["dags"]))
     assert {dag["dag_id"]: dag["is_paused"] for dag in dags} == {
-        f"alpha__{name}": False for name in ("daily", "retrain", "retrain_nightly", "rollback")
-    } | {"nightshift__maintenance": False}
+        "alpha__retrain_nightly": False,
+        "nightshift__maintenance": False,
+        **{f"{name}__{family}": False for name in ("alpha", "gamma") for family in ("daily", "retrain", "rollback")},
+    }
     assert server.call("GET", "/api/v2/importErrors")[1]["import_errors"] == []
 
 
-def _five(dags: list[Any]) -> list[Any]:
-    return dags if len(dags) == 5 else []
+def _eight(dags: list[Any]) -> list[Any]:
+    return dags if len(dags) == 8 else []
 
 
 def test_the_plugin_is_accepted(server: Server) -> None:
@@ -163,7 +168,7 @@ def _calls(server: Server) -> list[dict[str, Any]]:
 
 
 def test_drift_starts_a_retrain_through_the_asset(server: Server) -> None:
-    body = {"logical_date": None, "partition_key": "2026-03-02", "conf": {}}
+    body: dict[str, Any] = {"logical_date": None, "partition_key": "2026-03-02", "conf": {}}
     assert server.call("POST", "/api/v2/dags/alpha__daily/dagRuns", body)[0] == 200
     wait_for("the retrain", lambda: [run["state"] for run in server.runs("alpha__retrain")] == ["success"])
     (run,) = server.runs("alpha__retrain")
@@ -174,7 +179,7 @@ def test_drift_starts_a_retrain_through_the_asset(server: Server) -> None:
 
 
 def test_the_nightly_cron_starts_a_retrain_for_the_newest_partition(server: Server) -> None:
-    body = {"logical_date": None, "conf": {}}
+    body: dict[str, Any] = {"logical_date": None, "conf": {}}
     assert server.call("POST", "/api/v2/dags/alpha__retrain_nightly/dagRuns", body)[0] == 200
     newest = "2026-03-04"
     wait_for("the retrain", lambda: [run for run in server.runs("alpha__retrain") if _is_done(run, newest)])
@@ -182,6 +187,28 @@ def test_the_nightly_cron_starts_a_retrain_for_the_newest_partition(server: Serv
 
 def _is_done(run: dict[str, Any], partition: str) -> bool:
     return (run["partition_key"], run["state"]) == (partition, "success")
+
+
+@pytest.mark.parametrize(("answer", "promoted"), [("Approve", "success"), ("Reject", "skipped")])
+def test_a_promotion_waits_for_a_person(server: Server, answer: str, promoted: str) -> None:
+    body: dict[str, Any] = {"logical_date": None, "conf": {"as_of_partition": "2026-03-02"}}
+    status, run = server.call("POST", "/api/v2/dags/gamma__retrain/dagRuns", body)
+    assert status == 200, run
+    path = f"/api/v2/dags/gamma__retrain/dagRuns/{urllib.parse.quote(run['dag_run_id'], safe='')}"
+    wait_for("the question", lambda: _states(server, path).get("approve") == "awaiting_input")
+    assert _states(server, path)["promote"] not in ("success", "running")
+    question = f"{path}/taskInstances/approve/-1/hitlDetails"
+    status, said = server.call("PATCH", question, {"chosen_options": [answer], "params_input": {}})
+    assert status == 200, said
+    wait_for("the end", lambda: server.call("GET", path)[1]["state"] == "success")
+    assert _states(server, path)["promote"] == promoted
+    calls = [call for call in _calls(server) if (call["step"], call["run_id"]) == ("promote", run["dag_run_id"])]
+    assert len(calls) == (1 if answer == "Approve" else 0)
+
+
+def _states(server: Server, path: str) -> dict[str, str]:
+    tasks = server.call("GET", f"{path}/taskInstances?limit=100")[1]["task_instances"]
+    return {task["task_id"]: task["state"] for task in tasks}
 
 
 def test_a_run_without_partition_key_fails_at_once_with_a_reason(server: Server) -> None:
