@@ -12,5 +12,5 @@ import ibis.expr.types as ir
 
 def amount_shape(table: ir.Table) -> ir.Table:
     """Adds `amount_is_round` (1 for whole multiples of 10 EUR, else 0) and `amount_cents` (0 to 99)."""
-    cents = (table.amount_eur * 100).round().cast("int64")
+    cents = (table.amount_eur * 100).round().cast("float64")  # a float: no amount overflows it
     return table.mutate(amount_is_round=(cents % 1000 == 0), amount_cents=cents % 100)
