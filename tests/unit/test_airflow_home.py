@@ -28,7 +28,8 @@ def test_secrets_are_made_once_and_are_the_owners_alone(home: Home) -> None:
     assert stat.S_IMODE((home.airflow / "secrets.json").stat().st_mode) == 0o600
 
 
-def test_two_homes_have_different_secrets(tmp_path: Path) -> None:
+def test_two_homes_have_different_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW__API__SECRET_KEY", raising=False)  # one that the operator sets wins
     found = {airflow_environment(Home(tmp_path / name, tmp_path))["AIRFLOW__API__SECRET_KEY"] for name in "ab"}
     assert len(found) == 2
 

@@ -21,6 +21,12 @@ from tests.unit.test_settings_problems import config_folder, good
 LONG = "o4;" + "x" * 200
 
 
+@pytest.fixture(autouse=True)
+def _piped_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output that is piped is as wide as COLUMNS says, which a test runner may set."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 class Place:
     """A temporary configuration with the pipeline 'orders', and a home."""
 
