@@ -72,9 +72,8 @@ def deduplicate(context: Context) -> Summary:
         counts = _counts(context, engine, raw, judged, engine.count(left))
         _check_balance(context, counts)
         if not duplicates:
-            context.publish(
-                "duplicates", bases["duplicates"], _stream(engine, losers, DUPLICATES), digest, asdict(counts)
-            )
+            facts = {**asdict(counts), "inputs": {"clean": earlier}}  # by which a later change makes this stale
+            context.publish("duplicates", bases["duplicates"], _stream(engine, losers, DUPLICATES), digest, facts)
         reach("dedup.mid")
         schema = snapshot_schema(context.pipeline.source.columns)
         context.publish("clean", bases["clean"], _stream(engine, left, schema), digest, asdict(counts))

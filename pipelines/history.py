@@ -36,9 +36,18 @@ def history_partitions(pipeline: Pipeline, partition: Partition) -> list[str]:
 
 
 def unsettled_history(context: Context) -> list[str]:
-    """Keys of the earlier partitions within the look-back that were neither accepted, refused nor found absent."""
+    """Keys of the earlier partitions within the look-back that are not accepted, refused or absent as they are now.
+
+    One whose corrected file was read, but not yet judged and deduplicated, is on its way and not settled either:
+    otherwise days of one backfill would read what their neighbours are about to replace.
+    """
     wanted = history_partitions(context.pipeline, context.partition)
-    settled = {row["partition"] for row in context.ledger.accounting(context.name) if row["state"] in _SETTLED}
+    read = {row["partition"]: row["published_at"] for row in context.ledger.publications(context.name, "raw", wanted)}
+    settled = {
+        row["partition"]
+        for row in context.ledger.accounting(context.name)
+        if row["state"] in _SETTLED and read.get(row["partition"], row["updated_at"]) <= row["updated_at"]
+    }
     return [key for key in wanted if key not in settled]
 
 
@@ -51,7 +60,7 @@ def require_history(context: Context) -> None:
         "E-HISTORY-MISSING",
         context.where,
         f"all earlier partitions within the look-back must be accepted, refused or absent, but {len(missing)} never "
-        f"ran: {names(missing)}",
+        f"ran or did not finish: {names(missing)}",
         f"Run: nightshift run {context.name} --from {missing[0]} --to {missing[-1]}",
     )
 

@@ -99,7 +99,7 @@ def test_missing_history_names_the_partitions_and_the_command(tmp_path: Path) ->
     settle(run, "2026-03-02", "clean")
     with pytest.raises(
         DataError,
-        match=r"E-HISTORY-MISSING payments 2026-03-04: .* 2 never ran: '2026-03-01', '2026-03-03'\. "
+        match=r"E-HISTORY-MISSING payments 2026-03-04: .* 2 never ran or did not finish: '2026-03-01', '2026-03-03'\. "
         r"Run: nightshift run payments --from 2026-03-01 --to 2026-03-03",
     ):
         require_history(run)
@@ -132,3 +132,16 @@ def test_day_that_was_missing_and_then_came_makes_later_days_stale(tmp_path: Pat
     build_features(_day(run, "2026-03-02", "r2"))
     _day(run, "2026-03-01", "r1")
     assert stale_partitions(run.ledger, run.pipeline) == ["2026-03-02"]
+
+
+def test_corrected_day_is_unsettled_until_it_was_judged_again(tmp_path: Path) -> None:
+    today = context(tmp_path, "2026-03-02", features=WINDOWS)
+    yesterday = replace(today, partition=today.pipeline.parse("2026-03-01"))
+    counts = {"read": 1, "clean": 1, "quarantined": 0, "duplicate": 0, "reason": None, "run_id": "r"}
+    put(yesterday, "raw", payments([{"row_id": "a"}]))
+    yesterday.ledger.set_accounting(today.name, "2026-03-01", state="clean", **counts)
+    assert unsettled_history(today) == []
+    put(yesterday, "raw", payments([{"row_id": "b"}]))  # the corrected file was read, nothing more yet
+    assert unsettled_history(today) == ["2026-03-01"]
+    yesterday.ledger.set_accounting(today.name, "2026-03-01", state="clean", **counts)
+    assert unsettled_history(today) == []
