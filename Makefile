@@ -34,10 +34,10 @@ up: install ## Airflow and MLflow on loopback over the same home; Ctrl-C stops b
 	$(BIN)/nightshift --home $(HOME_DIR) up --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
 
 test: install ## the whole suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 quick: install ## the quick loop, under a minute
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 check: install ## format, lint, types, and every pipeline file
 	$(BIN)/ruff format --check .

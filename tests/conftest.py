@@ -48,6 +48,11 @@ source:
 SUITE = '{"name": "%s", "expectations": [{"type": "expect_column_to_exist", "kwargs": {"column": "%s"}}]}'
 
 
+def without_airflow() -> dict[str, str]:
+    """This process's environment without what another test's Airflow put there: variables that are set win."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MLFLOW"))}
+
+
 def write_config(root: Path, **pipelines: str) -> Path:
     """A configuration folder with these pipelines, and a suite for each beside it."""
     (root / "config" / "pipelines").mkdir(parents=True)

@@ -11,7 +11,7 @@ from pipelines.ledger import Ledger
 from tests.faults.chain import PIPELINE
 from tests.faults.world import World, is_balanced
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("is_together", [True, False], ids=["each-step-on-a-barrier", "as-it-comes"])

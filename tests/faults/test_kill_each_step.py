@@ -16,7 +16,7 @@ from tests.faults.chain import PIPELINE
 from tests.faults.forks import Child
 from tests.faults.world import World, is_balanced
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
+pytestmark = pytest.mark.slow
 
 
 def _commits(*tables: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ import pytest
 from pipelines.home import REPOSITORY, Home
 from pipelines.ledger import Ledger
 from pipelines.runs.airflow_home import passwords
-from tests.conftest import ALPHA, write_config
+from tests.conftest import ALPHA, without_airflow, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ class Server:
             "import sys; from pipelines.home import Home; from pipelines.launch import up\n"
             f"sys.exit(up(Home.resolve(), {self.port}, {free_port()}, say=lambda text: print(text, flush=True)))"
         )
-        environment = os.environ | self.home.environment()
+        environment = without_airflow() | self.home.environment()
         environment |= {"FAKE_STEPS": str(root / "wishes")}
         environment |= {"PYTHONPATH": str(REPOSITORY / "tests" / "fake_steps" / "site")}
         with open(self.output, "w") as log:
