@@ -36,7 +36,7 @@ up: install ## Airflow and MLflow on loopback over the same home; Ctrl-C stops b
 test: install ## the whole suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-quick: install ## the quick loop, under a minute
+quick: install ## the suite without its slow tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 check: install ## format, lint, types, and every pipeline file
