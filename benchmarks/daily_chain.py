@@ -135,7 +135,11 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 def run_partition(home: Home, partition: str, steps: tuple[str, ...]) -> list[Cost]:
-    return [run_step(home, partition, step) for step in steps]
+    costs = []
+    for step in steps:
+        costs.append(run_step(home, partition, step))
+        print(f"{partition} {step}: {costs[-1].seconds:.1f} s, {costs[-1].peak_mib:,} MiB", file=sys.stderr)
+    return costs
 
 
 def run_step(home: Home, partition: str, step: str, given: dict[str, object] | None = None) -> Cost:
