@@ -318,7 +318,14 @@ class Promote(RetrainStep):
 
 
 class ApprovePromotion(ApprovalOperator):
-    """Asks a person before a promotion; nobody answering in time keeps the champion."""
+    """Asks a person before a promotion; nobody answering in time keeps the champion.
+
+    Airflow 3.3.2 fails a task whose answer comes before its scheduler has taken note that the task was parked (its
+    executor starts the resumed task before it reads the end of the parked one). The retry asks again.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(retries=2, retry_delay=timedelta(seconds=5), **kwargs)
 
     def execute(self, context: Context) -> Any:
         require_promote(context)

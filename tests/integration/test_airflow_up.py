@@ -197,13 +197,19 @@ def test_a_promotion_waits_for_a_person(server: Server, answer: str, promoted: s
     path = f"/api/v2/dags/gamma__retrain/dagRuns/{urllib.parse.quote(run['dag_run_id'], safe='')}"
     wait_for("the question", lambda: _states(server, path).get("approve") == "awaiting_input")
     assert _states(server, path)["promote"] not in ("success", "running")
-    question = f"{path}/taskInstances/approve/-1/hitlDetails"
-    status, said = server.call("PATCH", question, {"chosen_options": [answer], "params_input": {}})
-    assert status == 200, said
-    wait_for("the end", lambda: server.call("GET", path)[1]["state"] == "success")
+    wait_for("the end", lambda: _answered(server, path, answer) and server.call("GET", path)[1]["state"] == "success")
     assert _states(server, path)["promote"] == promoted
     calls = [call for call in _calls(server) if (call["step"], call["run_id"]) == ("promote", run["dag_run_id"])]
     assert len(calls) == (1 if answer == "Approve" else 0)
+
+
+def _answered(server: Server, path: str, answer: str) -> bool:
+    """Answers each time that the question is open: an answer that came too early for Airflow is asked for again."""
+    question = f"{path}/taskInstances/approve/-1/hitlDetails"
+    if _states(server, path).get("approve") == "awaiting_input":
+        status, said = server.call("PATCH", question, {"chosen_options": [answer], "params_input": {}})
+        assert status in (200, 409), said  # 409: answered already
+    return True
 
 
 def _states(server: Server, path: str) -> dict[str, str]:
