@@ -22,7 +22,7 @@ class Engine:
         self._connection = ibis.duckdb.connect()
         for name, value in {
             "TimeZone": "UTC",
-            "threads": resources.threads,
+            "threads": resources.cpus,
             "memory_limit": f"{resources.memory_gib}GiB",
             "temp_directory": str(scratch),
         }.items():

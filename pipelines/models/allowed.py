@@ -113,8 +113,8 @@ XGBOOST_PARAMETERS = INTEGER_PARAMETERS - {"rounds"} | _REAL_PARAMETERS | _TEXT_
 # What this product decides itself, and where: naming one of these is a mistake worth its own sentence.
 _RESERVED = {
     "device": "devices belong to the environment, not to a pipeline",
-    "nthread": "set resources.train.threads",
-    "n_jobs": "set resources.train.threads",
+    "nthread": "set resources.train.cpus",
+    "n_jobs": "set resources.train.cpus",
     "seed": "set training.seed",
     "random_state": "set training.seed",
     "tree_method": "always 'hist', whose results repeat",

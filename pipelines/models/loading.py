@@ -21,4 +21,4 @@ def load_registered(context: Context, version: int) -> Model:
             f"the files must have sha256 {row['artifact_sha256'][:16]}..., got {found[:16]}...",
             f"They were changed or cut after training: restore them, or run 'nightshift rollback {context.name}'.",
         )
-    return Model.from_files(files, context.pipeline.resources_of("score").threads).with_version(version)
+    return Model.from_files(files, context.pipeline.resources_of("score").cpus).with_version(version)

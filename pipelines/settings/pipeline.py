@@ -91,14 +91,19 @@ class Monitor(Settings):
 
 
 class Resources(Settings):
+    """What one step may use. Keys that a step leaves out come from `default`."""
+
     queue: str = "default"
     pool: str = "default_pool"
+    pool_slots: PositiveInt = 1
     executor: str | None = None
+    cpus: PositiveInt = 2
+    memory_gib: float = Field(4.0, gt=0, description="the engine spills to disk above it")
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    allow_cpu: bool = False
     time_limit_minutes: PositiveInt | None = None
     retries: NonNegativeInt = 2
     retry_delay_seconds: PositiveInt = 10
-    memory_gib: float = Field(4.0, gt=0, description="the engine spills to disk above it")
-    threads: PositiveInt = 2
 
 
 STEPS = [
@@ -182,11 +187,18 @@ class Pipeline(Settings):
         return partition_at(start, self.partition, self.timezone)
 
     def resources_of(self, step: str) -> Resources:
-        return self.resources.get(step) or self.resources.get("default") or Resources()
+        """The step's resources: what its own block leaves out comes from the block 'default', then from the class."""
+        blocks = [block for name in ("default", step) if (block := self.resources.get(name))]
+        return Resources.model_validate({key: value for block in blocks for key, value in _written(block).items()})
 
     @property
     def suite(self) -> str:
         return self.validate_.suite or self.name
+
+
+def _written(resources: Resources) -> dict[str, object]:
+    """The keys that the file gave, without defaults."""
+    return resources.model_dump(include=resources.model_fields_set)
 
 
 def _unknown_columns(pipeline: Pipeline) -> list[str]:

@@ -99,7 +99,7 @@ def tuned_parameters(context: Context, frozen: Frozen) -> dict[str, Any]:
 
 def recipe_of(context: Context, frozen: Frozen) -> Recipe:
     training, _ = required(context)
-    return Recipe(training, frozen.types, frozen.classes, context.pipeline.resources_of("train").threads)
+    return Recipe(training, frozen.types, frozen.classes, context.pipeline.resources_of("train").cpus)
 
 
 def training_rows(context: Context, frozen: Frozen) -> tuple[Rows, np.ndarray]:

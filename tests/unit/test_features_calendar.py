@@ -22,7 +22,7 @@ PARTS: tuple[CalendarPart, ...] = ("hour", "day_of_week", "day_of_month", "day_o
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine(tmp_path_factory.mktemp("duckdb"), Resources(threads=1, memory_gib=1)) as opened:
+    with Engine(tmp_path_factory.mktemp("duckdb"), Resources(cpus=1, memory_gib=1)) as opened:
         yield opened
 
 

@@ -50,7 +50,7 @@ EVERYTHING = [_window(name, column, w) for column, names in STATISTICS.items() f
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine(tmp_path_factory.mktemp("duckdb"), Resources(threads=1, memory_gib=1)) as opened:
+    with Engine(tmp_path_factory.mktemp("duckdb"), Resources(cpus=1, memory_gib=1)) as opened:
         yield opened
 
 
