@@ -29,6 +29,11 @@ class Home:
         return self.config.parent / "expectations"
 
     @property
+    def storage(self) -> str:
+        """Where tables, exports, staged work and reports lie: NIGHTSHIFT_STORAGE (`s3://bucket/prefix`), else home."""
+        return (os.environ.get("NIGHTSHIFT_STORAGE") or str(self.root)).rstrip("/")
+
+    @property
     def ledger_url(self) -> str:
         return os.environ.get("NIGHTSHIFT_LEDGER_URL") or f"sqlite:///{self.root / 'ledger.db'}"
 
@@ -46,11 +51,11 @@ class Home:
 
     @property
     def scratch(self) -> Path:
-        """Unpublished work; may be emptied whenever nothing runs."""
+        """Work of this machine alone; may be emptied whenever nothing runs."""
         return self.root / "scratch"
 
     def table(self, pipeline: str, table: str) -> str:
-        return str(self.root / "tables" / pipeline / table)
+        return f"{self.storage}/tables/{pipeline}/{table}"
 
     def exports(self, pipeline: str) -> Path:
         return self.root / "exports" / pipeline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.home import REPOSITORY, Home
+from tests.object_store import ObjectStore
 
 ALPHA = """
 name: alpha
@@ -81,3 +83,19 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         sys.path.remove(str(REPOSITORY / "plugins"))
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A real S3 server; use a prefix of your own below its root."""
+    store = ObjectStore(tmp_path_factory.mktemp("object_store"))
+    yield store
+    store.kill()
+
+
+@pytest.fixture
+def s3_root(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """An empty `s3://bucket/prefix`, with the environment that reaches it."""
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"{object_store.root}/{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]}"

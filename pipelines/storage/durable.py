@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,8 +39,8 @@ def sha256_of(path: Path) -> str:
 
 
 def aside(path: Path) -> Path:
-    """The hidden name beside `path` under which this process writes before it moves; readers skip dot files."""
-    return path.with_name(f".{path.name}.{os.getpid()}.writing")
+    """The hidden name beside `path` under which this thread writes before it moves; readers skip dot files."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.writing")
 
 
 def settle(written: Path, path: Path) -> None:
