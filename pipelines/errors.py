@@ -44,6 +44,18 @@ class StorageError(NightshiftError, OSError):
     retryable = True
 
 
+class ResourceError(NightshiftError, RuntimeError):
+    """A step took more time or memory than its 'resources' give; the next attempt may do with less."""
+
+    retryable = True
+
+
+class ExhaustedError(ResourceError):
+    """A step ran out of memory again although it worked with less: only other resources help."""
+
+    retryable = False
+
+
 def quote(value: object) -> str:
     """`'value'`, cut to 80 characters and with control characters escaped, fit for an error message."""
     text = str(value)

@@ -30,7 +30,16 @@ class Ledger:
 
     # -- attempts -------------------------------------------------------------------------------------------------
 
-    def start_attempt(self, pipeline: str, partition: str, step: str, run_id: str, code_version: str) -> int:
+    def start_attempt(
+        self,
+        pipeline: str,
+        partition: str,
+        step: str,
+        run_id: str,
+        code_version: str,
+        summary: Mapping[str, Any] | None = None,
+    ) -> int:
+        """`summary` says how the attempt works; it stays where the attempt dies without a word."""
         with self._write() as connection:
             done = connection.execute(
                 insert(schema.attempts).values(
@@ -40,6 +49,7 @@ class Ledger:
                     run_id=run_id,
                     state="running",
                     started_at=_now(),
+                    summary=summary,
                     code_version=code_version,
                 )
             )
@@ -53,6 +63,15 @@ class Ledger:
                 update(schema.attempts)
                 .where(schema.attempts.c.id == attempt)
                 .values(state=state, ended_at=_now(), summary=summary, error=error, peak_rss_mib=peak_rss_mib)
+            )
+
+    def fail_running(self, attempt: int, error: str, peak_rss_mib: int) -> None:
+        """Ends an attempt whose process was killed; one that ended by itself meanwhile stays as it is."""
+        with self._write() as connection:
+            connection.execute(
+                update(schema.attempts)
+                .where(schema.attempts.c.id == attempt, schema.attempts.c.state == "running")
+                .values(state="failed", ended_at=_now(), error=error, peak_rss_mib=peak_rss_mib)
             )
 
     def attempts(self, pipeline: str, partition: str | None = None) -> list[Row]:

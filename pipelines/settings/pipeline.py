@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -91,19 +92,22 @@ class Monitor(Settings):
 
 
 class Resources(Settings):
-    """What one step may use. Keys that a step leaves out come from `default`."""
+    """What one step may use. Keys that a step leaves out come from `default`, then from the environment."""
 
     queue: str = "default"
     pool: str = "default_pool"
     pool_slots: PositiveInt = 1
     executor: str | None = None
     cpus: PositiveInt = 2
-    memory_gib: float = Field(4.0, gt=0, description="the engine spills to disk above it")
+    memory_gib: float = Field(
+        4.0, gt=0, description="a step that takes more is stopped; the engine spills at 60 % of it"
+    )
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     allow_cpu: bool = False
-    time_limit_minutes: PositiveInt | None = None
+    time_limit_minutes: float | None = Field(None, gt=0)
     retries: NonNegativeInt = 2
     retry_delay_seconds: PositiveInt = 10
+    max_retry_delay_seconds: PositiveInt = 600
 
 
 STEPS = [
@@ -188,17 +192,33 @@ class Pipeline(Settings):
 
     def resources_of(self, step: str) -> Resources:
         """The step's resources: what its own block leaves out comes from the block 'default', then from the class."""
-        blocks = [block for name in ("default", step) if (block := self.resources.get(name))]
-        return Resources.model_validate({key: value for block in blocks for key, value in _written(block).items()})
+        return _merged(self.resources.get("default"), self.resources.get(step))
+
+    def with_defaults(self, defaults: Mapping[str, Resources]) -> Pipeline:
+        """This pipeline where an environment's `defaults` stand in for every key that its own file leaves out.
+
+        The file wins key by key, its block 'default' over the environment's block of one step, too.
+        """
+        own = self.resources
+        merged = {
+            step: _merged(defaults.get("default"), defaults.get(step), own.get("default"), own.get(step))
+            for step in ("default", *STEPS)
+        }
+        return self.model_copy(update={"resources": merged})
+
+    def digest(self) -> str:
+        """As of any settings, but without `resources`: they say where a step runs, not what comes out."""
+        return Settings.digest(self.model_copy(update={"resources": {}}))
 
     @property
     def suite(self) -> str:
         return self.validate_.suite or self.name
 
 
-def _written(resources: Resources) -> dict[str, object]:
-    """The keys that the file gave, without defaults."""
-    return resources.model_dump(include=resources.model_fields_set)
+def _merged(*blocks: Resources | None) -> Resources:
+    """One block out of several, the later ones winning in the keys that they were given."""
+    given = [block.model_dump(include=block.model_fields_set) for block in blocks if block]
+    return Resources.model_validate({key: value for block in given for key, value in block.items()})
 
 
 def _unknown_columns(pipeline: Pipeline) -> list[str]:
