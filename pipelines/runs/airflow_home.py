@@ -1,4 +1,4 @@
-"""Settings of the embedded Airflow: one function says how Airflow runs on a home."""
+"""Settings of Airflow: one function says how it runs on a home, in the environment that was chosen."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 from pipelines.home import REPOSITORY, Home
+from pipelines.settings import load_environment
+from pipelines.settings.environment import environment_name, require_variables
 
 # Telemetry off, no look-ups on the internet, no pickles (measured with mlflow 3.17.2 and evidently 0.7.23: mlflow
 # tests for the word 'true', evidently for any value).
@@ -36,9 +38,14 @@ def airflow_environment(home: Home, port: int | None = None) -> dict[str, str]:
     A variable that is set already wins, so that one setting can be changed from outside (for example
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN for PostgreSQL). Secrets are made once and kept in a file that only the
     owner reads.
+
+    Raises:
+        ConfigError: E-CONFIG-VARIABLE when the environment (NIGHTSHIFT_ENVIRONMENT) needs a variable that is not set.
     """
     given = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    settings = LIBRARIES | _airflow(home) | _api(port) | given | home.environment()
+    environment = load_environment(home.config)
+    require_variables(environment, given, environment_name())
+    settings = LIBRARIES | _airflow(home) | environment.airflow_variables() | _api(port) | given | home.environment()
     settings["AIRFLOW_HOME"] = str(home.airflow)
     settings["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *_entries(given.get("PYTHONPATH", ""))])
     # Airflow starts its children by name.
@@ -61,23 +68,16 @@ def _airflow(home: Home) -> dict[str, str]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundle),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        # A supervisor keeps its slot for some seconds after its task ended: fewer than 8 slots block one another.
-        "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(password_file(home)),
         "AIRFLOW__CORE__FERNET_KEY": keys["fernet_key"],
         "AIRFLOW__API__SECRET_KEY": keys["secret_key"],
         "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt_secret"],
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "86400",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
         # With the default of 3 a restart of the API server kills running tasks after 43 s.
         "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "30",
-        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home.airflow / "logs"),
     }
 

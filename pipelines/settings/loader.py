@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import ConfigError, did_you_mean, names, quote
 from pipelines.settings import checks
+from pipelines.settings.environment import Environment, environment_file, environment_name
 from pipelines.settings.features import FeatureGroup
 from pipelines.settings.hidden_rules import report_hidden_rules
 from pipelines.settings.messages import report_errors, unknown_key
@@ -35,7 +36,7 @@ def group_names(config: Path) -> list[str]:
 
 
 def load_pipeline(name: str, config: Path) -> Pipeline:
-    """The pipeline of that name, its shared feature groups filled in.
+    """The pipeline of that name, its shared feature groups and the environment's resources filled in.
 
     Raises:
         ConfigError: with all problems of the file and of its groups, one per line.
@@ -43,7 +44,7 @@ def load_pipeline(name: str, config: Path) -> Pipeline:
     pipeline, problems = check_pipeline(name, config)
     if pipeline is None:
         raise ConfigProblems(problems)
-    return pipeline
+    return pipeline.with_defaults(load_environment(config).resources)
 
 
 def check_pipeline(name: str, config: Path) -> tuple[Pipeline | None, list[Problem]]:
@@ -76,6 +77,20 @@ def check_group(name: str, config: Path) -> tuple[FeatureGroup | None, list[Prob
     document = read_document(path, shown_path(path, config))
     group = _parse(FeatureGroup, document, name)
     return (None if document.problems else group), sorted(document.problems)
+
+
+def load_environment(config: Path, name: str | None = None) -> Environment:
+    """The environment of that name; by default the one that NIGHTSHIFT_ENVIRONMENT names.
+
+    Raises:
+        ConfigError: E-CONFIG-ENVIRONMENT when there is none; every problem of its file otherwise.
+    """
+    path = environment_file(name or environment_name(), config)
+    document = read_document(path, shown_path(path, path.parent.parent))
+    environment = _parse(Environment, document, path.stem)
+    if environment is None or document.problems:
+        raise ConfigProblems(sorted(document.problems))
+    return environment
 
 
 def require_pipeline(name: str, config: Path) -> None:

@@ -1,0 +1,72 @@
+"""Where pipelines run: `config/environments/<name>.yaml`, chosen by NIGHTSHIFT_ENVIRONMENT (`local` when unset).
+
+An environment holds what differs between a laptop and a cluster: the settings of Airflow and the resources that steps
+get when a pipeline file asks for nothing else. Addresses and secrets come from the process environment, never from here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from pipelines.errors import ConfigError, did_you_mean, names, quote
+from pipelines.home import REPOSITORY
+from pipelines.settings.base import Settings
+from pipelines.settings.pipeline import Resources
+
+VARIABLE = "NIGHTSHIFT_ENVIRONMENT"
+
+
+class Environment(Settings):
+    """One environment."""
+
+    description: str = ""
+    requires: tuple[str, ...] = Field((), description="variables that must be set: addresses and secrets")
+    airflow: dict[str, dict[str, str | int | float | bool]] = Field(
+        {}, description="settings of airflow.cfg by section; a variable AIRFLOW__SECTION__KEY wins"
+    )
+    resources: dict[str, Resources] = Field(
+        {}, description="per step, as in a pipeline file, whose own 'resources' win; 'default' for the rest"
+    )
+
+    def airflow_variables(self) -> dict[str, str]:
+        """The settings of Airflow as it reads them from the environment."""
+        return {
+            f"AIRFLOW__{section.upper()}__{key.upper()}": str(value)
+            for section, settings in self.airflow.items()
+            for key, value in settings.items()
+        }
+
+
+def environment_name() -> str:
+    return os.environ.get(VARIABLE) or "local"
+
+
+def environment_file(name: str, config: Path) -> Path:
+    """The file of an environment, from this configuration folder, else from the repository's own.
+
+    Raises:
+        ConfigError: E-CONFIG-ENVIRONMENT when neither has it.
+    """
+    folders = (config / "environments", REPOSITORY / "config" / "environments")
+    for folder in folders:
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    hint = did_you_mean(name, known) or f"Known: {names(known)}."
+    raise ConfigError("E-CONFIG-ENVIRONMENT", str(folders[0]), f"there is no environment {quote(name)}", hint)
+
+
+def require_variables(environment: Environment, given: Mapping[str, str], name: str) -> None:
+    """Raises ConfigError, E-CONFIG-VARIABLE, when a variable that the environment needs is unset or empty."""
+    missing = [variable for variable in environment.requires if not given.get(variable)]
+    if missing:
+        raise ConfigError(
+            "E-CONFIG-VARIABLE",
+            f"environment '{name}'",
+            f"these variables must be set: {names(missing)}",
+            "They hold the addresses of its servers; see docker/.env.example.",
+        )
