@@ -13,15 +13,17 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def fill_variables(text: str, context: Context) -> str:
-    """`text` with each `${VARIABLE}` replaced; NIGHTSHIFT_HOME is the home that the run uses.
+    """`text` with each `${VARIABLE}` replaced; NIGHTSHIFT_HOME and NIGHTSHIFT_STORAGE are those that the run uses.
 
     Raises:
         ConfigError: E-CONFIG-VARIABLE when a variable is not set (or empty).
     """
 
+    own = {"NIGHTSHIFT_HOME": str(context.home.root), "NIGHTSHIFT_STORAGE": context.home.storage}
+
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
-        found = os.environ.get(name) or (str(context.home.root) if name == "NIGHTSHIFT_HOME" else "")
+        found = os.environ.get(name) or own.get(name, "")
         if not found:
             raise ConfigError(
                 "E-CONFIG-VARIABLE",
@@ -35,9 +37,13 @@ def fill_variables(text: str, context: Context) -> str:
 
 
 def location(template: str, context: Context) -> str:
-    """The s3:// URL, or the absolute local path (relative ones start at the home), of this partition's file."""
+    """The s3:// URL, or the absolute local path (relative ones start at the home's storage), of this partition's file."""
     filled = fill_variables(template, context).replace("{partition}", context.key)
-    return filled if "://" in filled else str(context.home.root / Path(filled).expanduser())
+    if "://" in filled:
+        return filled
+    path = Path(filled).expanduser()
+    is_remote = "://" in context.home.storage and not path.is_absolute()
+    return f"{context.home.storage}/{filled}" if is_remote else str(context.home.root / path)
 
 
 def fixed_folder(template: str, context: Context) -> Path:
