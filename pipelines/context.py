@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ from pipelines.home import Home
 from pipelines.ledger import Ledger, Row
 from pipelines.partitions import Partition
 from pipelines.settings.pipeline import Pipeline
+from pipelines.storage.files import Files
 from pipelines.storage.tables import PublishConflict, Snapshot, last_publication, publish
 
 _SECONDS_TO_RECORD = 10.0
+_SMALLER = 8  # batches of an attempt after one that ran out of memory
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Context:
     ledger: Ledger
     partition: Partition
     run_id: str
+    is_small: bool = False  # after an attempt that ran out of memory; changes how much is held at once, never a result
 
     @property
     def name(self) -> str:
@@ -53,7 +58,25 @@ class Context:
         return Snapshot.latest(self.home.table(self.name, table))
 
     def engine(self, step: str) -> Engine:
-        return Engine(self.home.scratch / "duckdb" / str(os.getpid()), self.pipeline.resources_of(step))
+        scratch = self.home.scratch / "duckdb" / str(os.getpid())
+        return Engine(scratch, self.pipeline.resources_of(step), is_small=self.is_small)
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows that scoring holds at once."""
+        rows = self.pipeline.score.batch_rows
+        return max(1, rows // _SMALLER) if self.is_small else rows
+
+    def staged(self, *parts: str) -> Files:
+        """Unpublished work of this pipeline on shared storage, e.g. score shards; nobody but steps reads it."""
+        return self.home.files("staging", self.name, *parts)
+
+    @contextmanager
+    def scratch(self, step: str) -> Iterator[Path]:
+        """An empty folder of this machine; gone afterwards, also when the step fails."""
+        self.home.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{step}-", dir=self.home.scratch) as folder:
+            yield Path(folder)
 
     def staging(self, *parts: str) -> Path:
         """A folder for unpublished work of this pipeline, e.g. staged score shards; nobody but steps reads it."""

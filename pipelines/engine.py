@@ -13,17 +13,21 @@ import pyarrow as pa
 from pipelines.settings.pipeline import Resources
 from pipelines.storage.tables import Snapshot
 
+# Of a step's memory: the rest is for Python, Arrow batches and models. At the whole of it the watchdog ends the step.
+_SHARE, _SMALL_SHARE = 0.6, 0.4
+
 
 class Engine:
     """One DuckDB connection in UTC with a memory limit; what does not fit spills to `scratch`."""
 
-    def __init__(self, scratch: Path, resources: Resources) -> None:
+    def __init__(self, scratch: Path, resources: Resources, is_small: bool = False) -> None:
+        """A small engine has one thread, whose buffers are most of what cannot spill, and a lower limit."""
         scratch.mkdir(parents=True, exist_ok=True)
         self._connection = ibis.duckdb.connect()
         for name, value in {
             "TimeZone": "UTC",
-            "threads": resources.cpus,
-            "memory_limit": f"{resources.memory_gib}GiB",
+            "threads": 1 if is_small else resources.cpus,
+            "memory_limit": f"{resources.memory_gib * (_SMALL_SHARE if is_small else _SHARE):.3f}GiB",
             "temp_directory": str(scratch),
         }.items():
             self._connection.raw_sql(f"SET {name} = '{value}'")

@@ -103,7 +103,7 @@ def _stage(context: Context, pin: Pin, place: Shard) -> dict[str, Any]:
     files = pin.features(context).files([context.key])
     _check_features(context, model, files)
     columns = list(dict.fromkeys(["row_id", *pin.key, *model.features]))
-    batches = _rows_of_shard(files, columns, place.number, pin.shards, context.pipeline.score.batch_rows)
+    batches = _rows_of_shard(files, columns, place.number, pin.shards, context.batch_rows)
     schemas = _schemas(model, pin.features(context).schema(), pin.key)
     counts = _write(place, _ahead(_split(model, batch, schemas) for batch in _ahead(batches)), schemas)
     return place.finish(pin, *counts)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import resource
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +14,8 @@ from pipelines.context import Context
 from pipelines.errors import DataError, ModelError, NightshiftError
 from pipelines.home import REPOSITORY, Home
 from pipelines.ledger import Ledger
+from pipelines.runs.memory import is_out_of_memory, out_of_memory, plan_attempt
+from pipelines.runs.watchdog import Watch, watched
 from pipelines.settings import load_pipeline
 
 log = logging.getLogger("nightshift")
@@ -27,21 +30,51 @@ def open_context(name: str, partition: str, run_id: str, home: Home | None = Non
     return Context(pipeline, home, Ledger(home.ledger_url), pipeline.parse(partition), run_id)
 
 
-def run_step(context: Context, step: str, work: Callable[[Context], Summary]) -> Summary:
-    """The summary of `work`; its attempt, state, error and peak memory are in the ledger afterwards."""
-    attempt = context.ledger.start_attempt(context.name, context.key, step, context.run_id, code_version())
+def run_step(
+    context: Context, step: str, work: Callable[[Context], Summary], part: Mapping[str, Any] | None = None
+) -> Summary:
+    """The summary of `work`; its attempt, state, error and peak memory are in the ledger afterwards.
+
+    `part` tells tasks apart that run one step for one partition, e.g. `{"shard": 3}`. An attempt after one that ran
+    out of memory works with smaller batches.
+
+    Raises:
+        ResourceError: E-RUN-TIMEOUT and E-RUN-MEMORY; an ExhaustedError when smaller batches did not help.
+    """
+    plan = plan_attempt(context, step, dict(part or {}), code_version())
+    attempt = context.ledger.start_attempt(
+        context.name, context.key, step, context.run_id, code_version(), plan.to_summary()
+    )
+    watch = _watch(context, step, attempt, plan.is_small)
     try:
-        summary = work(context)
-    except NightshiftError as error:
-        state = "refused" if isinstance(error, DataError | ModelError) else "failed"
-        context.ledger.end_attempt(attempt, state, None, str(error), _peak_rss_mib())
-        raise
+        with watched(watch):
+            summary = work(replace(context, is_small=plan.is_small))
     except BaseException as error:
-        context.ledger.end_attempt(attempt, "failed", None, f"{type(error).__name__}: {error}"[:2000], _peak_rss_mib())
-        raise
+        failure = out_of_memory(watch, error, _peak_rss_mib()) if is_out_of_memory(error) else error
+        state = "refused" if isinstance(failure, DataError | ModelError) else "failed"
+        text = str(failure) if isinstance(failure, NightshiftError) else f"{type(error).__name__}: {error}"[:2000]
+        context.ledger.end_attempt(attempt, state, plan.to_summary(), text, _peak_rss_mib())
+        if failure is error:
+            raise
+        raise failure from error
     context.ledger.end_attempt(attempt, str(summary.get("state", "done")), summary, None, _peak_rss_mib())
     log.info("%s %s %s: %s", context.name, context.key, step, summary)
     return summary
+
+
+def _watch(context: Context, step: str, attempt: int, is_small: bool) -> Watch:
+    resources, minutes = context.pipeline.resources_of(step), context.pipeline.resources_of(step).time_limit_minutes
+    raw = context.ledger.publication(context.name, "raw", context.key)
+    return Watch(
+        step=step,
+        where=context.where,
+        attempt=attempt,
+        ledger_url=context.ledger.url,
+        limit_seconds=minutes * 60 if minutes else None,
+        memory_gib=resources.memory_gib,
+        rows=raw["row_count"] if raw else None,
+        is_small=is_small,
+    )
 
 
 @lru_cache(maxsize=1)

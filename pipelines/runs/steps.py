@@ -72,12 +72,13 @@ def call_step(
     from pipelines.runs.step import open_context, run_step
 
     context = open_context(pipeline, partition, run_id, home)
+    shard = (arguments or {}).get("shard")
 
     def work(given: Context) -> Summary:
         return {**step_function(step)(given, **(arguments or {})), **(notes or {})}
 
     try:
-        summary = run_step(context, step, work)
+        summary = run_step(context, step, work, part={"shard": shard} if shard is not None else None)
     except NightshiftError:
         _refresh_page(context)
         raise

@@ -94,7 +94,7 @@ MEANINGS: dict[str, str] = {
     "Resources.allow_cpu": "a step with `device: cuda` may run without a GPU; otherwise it fails",
     "Resources.time_limit_minutes": "a step that takes longer is stopped, in native code, too",
     "Resources.retries": "for trouble with storage, time or memory; bad data is never retried, memory once",
-    "Resources.retry_delay_seconds": "before the first retry; doubled for each further one, plus up to as much by chance",
+    "Resources.retry_delay_seconds": "before the first retry; doubled for each further, plus up to as much at random",
     "Resources.max_retry_delay_seconds": "longest wait before a retry",
     "Column.type": "`id`, `text` and `category` stay text; `timestamp` becomes UTC",
     "Column.true_tokens": "texts that mean true in a boolean column",
