@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.storage.files import Files, open_files
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -53,6 +55,10 @@ class Home:
     def scratch(self) -> Path:
         """Work of this machine alone; may be emptied whenever nothing runs."""
         return self.root / "scratch"
+
+    def files(self, *parts: str) -> Files:
+        """Files of the storage below a folder of these parts, e.g. `exports`, `reports`, `staging` or `models`."""
+        return open_files(self.storage).at(*parts)
 
     def table(self, pipeline: str, table: str) -> str:
         return f"{self.storage}/tables/{pipeline}/{table}"

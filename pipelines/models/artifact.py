@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -30,12 +30,17 @@ def read_artifact(folder: Path) -> dict[str, bytes]:
         ModelError: E-MODEL-HASH when the folder is absent, empty or holds a file that no model has.
     """
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())} if folder.is_dir() else {}
-    if not files:
-        raise ModelError("E-MODEL-HASH", "model", f"no model files in {quote(folder)}", "Restore them, or roll back.")
+    check_names(files, folder)
+    return files
+
+
+def check_names(files: Iterable[str], where: str | Path) -> None:
+    """Raises ModelError E-MODEL-HASH when there is no file, or one that no model has."""
     foreign = [name for name in files if not _ALLOWED.fullmatch(name)]
     if foreign:
         raise ModelError("E-MODEL-HASH", "model", f"files that no model has: {names(foreign)}", "Nothing was loaded.")
-    return files
+    if not list(files):
+        raise ModelError("E-MODEL-HASH", "model", f"no model files in {quote(where)}", "Restore them, or roll back.")
 
 
 def write_artifact(files: Mapping[str, bytes], folder: Path) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pipelines.context import Context
 from pipelines.errors import ModelError
-from pipelines.models.artifact import artifact_sha256, local_folder, read_artifact
+from pipelines.models.artifact import artifact_sha256
 from pipelines.models.model import Model
+from pipelines.models.stored import read_stored
 
 
 def load_registered(context: Context, version: int) -> Model:
     """See `pipelines.models.load_model`."""
     row = context.ledger.model(context.name, version)
     where = f"{context.name} version {version}"
-    files = read_artifact(local_folder(row["artifact_uri"]))
+    files = read_stored(context.home, row["artifact_uri"])
     found = artifact_sha256(files)
     if found != row["artifact_sha256"]:
         raise ModelError(

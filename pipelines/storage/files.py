@@ -145,7 +145,7 @@ class LocalFiles:
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Hidden files are work in progress and locks: they are left out."""
-        folder = self.folder / prefix if prefix.endswith("/") else (self.folder / prefix).parent
+        folder = self.folder / prefix.rpartition("/")[0]
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(self.folder).as_posix()
             is_hidden = any(part.startswith(".") for part in Path(name).parts)

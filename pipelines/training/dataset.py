@@ -20,7 +20,8 @@ from pipelines.features import feature_types
 from pipelines.monitoring.labels import matured
 from pipelines.settings.training import Label, Training
 from pipelines.storage.digests import combined
-from pipelines.storage.durable import aside, canonical_json, settle, sha256_of, write_bytes
+from pipelines.storage.durable import canonical_json, sha256_of
+from pipelines.storage.files import Files
 from pipelines.training.label_rules import check_labels
 from pipelines.training.rows import (
     TARGET,
@@ -34,6 +35,7 @@ from pipelines.training.rows import (
 )
 
 _SCHEMA = "snapshot-2"
+_RECORD = "snapshot.json"
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class Frozen:
     tables: dict[str, dict[str, Any]]
     digests: dict[str, str]
 
-    def folder(self, context: Context) -> Path:
-        return context.staging("retrain", self.snapshot_id)
+    def files(self, context: Context) -> Files:
+        """Where it lies, with all that later steps put beside it."""
+        return context.staged("retrain", self.snapshot_id)
 
     def table(self, context: Context, part: str) -> pa.Table:
         """`part`: 'train' or 'holdout'. Its digest is checked against the record.
@@ -68,22 +71,25 @@ class Frozen:
         Raises:
             ModelError: E-TRAIN-SNAPSHOT when the file is not the one that was frozen.
         """
-        path = self.folder(context) / f"{part}.parquet"
-        if not self._is_whole(path, part):
-            raise ModelError(
-                "E-TRAIN-SNAPSHOT",
-                f"{context.name} {self.snapshot_id}",
-                f"'{path.name}' is not the file that was frozen",
-                "Clear task 'snapshot': it freezes the same rows again.",
-            )
-        return pq.read_table(path)
+        with context.scratch("snapshot") as scratch:
+            path = self._whole_file(context, part, scratch)
+            if path is None:
+                raise ModelError(
+                    "E-TRAIN-SNAPSHOT",
+                    f"{context.name} {self.snapshot_id}",
+                    f"'{part}.parquet' is not the file that was frozen",
+                    "Clear task 'snapshot': it freezes the same rows again.",
+                )
+            return pq.read_table(path)
 
     def is_whole(self, context: Context) -> bool:
         """Whether both files are there, byte for byte."""
-        return all(self._is_whole(self.folder(context) / f"{part}.parquet", part) for part in self.digests)
+        with context.scratch("snapshot") as scratch:
+            return all(self._whole_file(context, part, scratch) for part in self.digests)
 
-    def _is_whole(self, path: Path, part: str) -> bool:
-        return path.exists() and sha256_of(path) == self.digests[part]
+    def _whole_file(self, context: Context, part: str, scratch: Path) -> Path | None:
+        path = self.files(context).fetch(f"{part}.parquet", scratch)
+        return path if path and sha256_of(path) == self.digests[part] else None
 
 
 def snapshot(context: Context) -> dict[str, Any]:
@@ -117,23 +123,30 @@ def snapshot(context: Context) -> dict[str, Any]:
         # Not the Delta versions: they move with every other partition that is published.
         json.dumps({table: facts["contents"] for table, facts in versions.items()}, sort_keys=True),
     )[:16]
-    folder = context.staging("retrain", snapshot_id)
-    if (folder / "snapshot.json").exists():
-        known = read_frozen(context, snapshot_id)
-        if known.is_whole(context):
-            return _summary(known, "unchanged")
-    frozen = _freeze(context, snapshot_id, train, holdout, versions, folder)
-    write_bytes(folder / "snapshot.json", canonical_json(asdict(frozen)))
+    known = _frozen(context, snapshot_id)
+    if known and known.is_whole(context):
+        return _summary(known, "unchanged")
+    with context.scratch("snapshot") as folder:
+        frozen = _freeze(context, snapshot_id, train, holdout, versions, folder)
+        for part in frozen.digests:
+            frozen.files(context).upload(folder / f"{part}.parquet", f"{part}.parquet")
+    frozen.files(context).write(_RECORD, canonical_json(asdict(frozen)))
     return _summary(frozen, "done")
 
 
 def read_frozen(context: Context, snapshot_id: str) -> Frozen:
-    path = context.staging("retrain", snapshot_id) / "snapshot.json"
-    if not path.exists():
+    frozen = _frozen(context, snapshot_id)
+    if frozen is None:
         raise ModelError(
             "E-TRAIN-SNAPSHOT", f"{context.name} {snapshot_id}", "it was never frozen here", "Clear task 'snapshot'."
         )
-    return Frozen(**json.loads(path.read_text()))
+    return frozen
+
+
+def _frozen(context: Context, snapshot_id: str) -> Frozen | None:
+    """What the record says; it is written after both files."""
+    record = context.staged("retrain", snapshot_id).read(_RECORD)
+    return None if record is None else Frozen(**json.loads(record))
 
 
 def required(context: Context) -> tuple[Training, Label]:
@@ -221,12 +234,11 @@ def _write(engine: Engine, part: ir.Table, path: Path, context: Context) -> int:
     """Writes one part sorted by time and row id, streamed; returns its rows."""
     order = [context.pipeline.event_time] if context.pipeline.event_time else []
     reader = engine.reader(part, order_by=[*order, "partition", "row_id"])
-    count, partial = 0, aside(path)
-    with pq.ParquetWriter(partial, reader.schema, compression="zstd") as writer:
+    count = 0
+    with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
         for batch in reader:
             writer.write_batch(batch)
             count += batch.num_rows
-    settle(partial, path)
     return count
 
 

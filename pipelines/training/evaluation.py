@@ -17,7 +17,7 @@ from pipelines.models import load_model
 from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.models.model import Model
 from pipelines.settings.training import SklearnEstimator, Training
-from pipelines.storage.durable import canonical_json, write_bytes
+from pipelines.storage.durable import canonical_json
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.fit_step import rounded
 from pipelines.training.metrics import default_metric, metrics
@@ -73,7 +73,7 @@ def evaluate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]
         "metrics": found,
         "problems": {name: one.problem for name, one in evaluation.candidates.items() if one.problem},
     }
-    write_bytes(frozen.folder(context) / f"evaluation-{version}.json", canonical_json(facts))
+    frozen.files(context).write(f"evaluation-{version}.json", canonical_json(facts))
     flat = {
         f"holdout.{name}.{key}": value for name, row in found.items() for key, value in row.items() if value is not None
     }
@@ -107,12 +107,12 @@ def evaluate_candidates(context: Context, snapshot_id: str, version: int) -> Eva
 
 
 def read_evaluation(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
-    path = read_frozen(context, snapshot_id).folder(context) / f"evaluation-{version}.json"
-    if not path.exists():
+    found = read_frozen(context, snapshot_id).files(context).read(f"evaluation-{version}.json")
+    if found is None:
         raise ModelError(
             "E-GATE-EVALUATION", context.where, f"version {version} was never evaluated", "Clear task 'evaluate'."
         )
-    return dict(json.loads(path.read_text()))
+    return dict(json.loads(found))
 
 
 def _registered(context: Context, name: str, version: int, holdout: pa.Table, frozen: Frozen) -> Candidate:

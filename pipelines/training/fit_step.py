@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +10,18 @@ import numpy as np
 from pipelines.context import Context
 from pipelines.errors import ModelError
 from pipelines.failpoints import reach
-from pipelines.models.artifact import artifact_sha256, read_artifact
+from pipelines.models.artifact import artifact_sha256
 from pipelines.models.fitting import fit
 from pipelines.models.model import Model
+from pipelines.models.stored import model_address, read_stored, store_model
 from pipelines.runs.step import code_version
-from pipelines.storage.durable import write_bytes
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import metrics
 from pipelines.training.plots import plots
 from pipelines.training.registry import Challenger, register
 from pipelines.training.tuning import can_judge, recipe_of, training_rows, tuned_parameters
+
+_KEPT = "model.sha256"  # digest of the fitted model, noted at the snapshot
 
 
 def train(context: Context, snapshot_id: str) -> dict[str, Any]:
@@ -31,9 +32,8 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
         StorageError: E-REG-DOWN when MLflow does not answer; the fitted model is kept for the retry.
     """
     frozen = read_frozen(context, snapshot_id)
-    folder = frozen.folder(context) / "model"
     started = time.monotonic()
-    model, sha256 = _kept(folder) or _fit_and_keep(context, frozen, folder)
+    model, sha256 = _kept(context, frozen) or _fit_and_keep(context, frozen)
     seconds = time.monotonic() - started
     reach("train.after_fit")
     holdout = frozen.table(context, "holdout")
@@ -43,7 +43,6 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     found = metrics(training.task, target[usable], scores[usable])
     challenger = Challenger(
         model=model,
-        folder=folder,
         sha256=sha256,
         record=_record(context, frozen, model, found) | {"score_reference": score_reference(scores[usable])},
         metrics={**found, "train_seconds": seconds},
@@ -74,24 +73,24 @@ def rounded(value: float) -> float | None:
     return float(f"{value:.5g}") if np.isfinite(value) else None
 
 
-def _kept(folder: Path) -> tuple[Model, str] | None:
+def _kept(context: Context, frozen: Frozen) -> tuple[Model, str] | None:
     """The model that an earlier attempt fitted, if its files are the ones that were written; nothing else is parsed."""
-    note = folder.with_name("model.sha256")
-    if not (folder.is_dir() and note.exists()):
+    note = frozen.files(context).read(_KEPT)
+    if note is None:
         return None
     try:
-        files = read_artifact(folder)
+        files = read_stored(context.home, model_address(context.name, note.decode()))
     except ModelError:
         return None
     sha256 = artifact_sha256(files)
-    return (Model.from_files(files), sha256) if sha256 == note.read_text() else None
+    return (Model.from_files(files), sha256) if sha256 == note.decode() else None
 
 
-def _fit_and_keep(context: Context, frozen: Frozen, folder: Path) -> tuple[Model, str]:
-    """Fits, and keeps files and digest beside the snapshot: a registry that is away costs no second training."""
+def _fit_and_keep(context: Context, frozen: Frozen) -> tuple[Model, str]:
+    """Fits, stores the files, notes their digest at the snapshot: a registry that is away costs no second training."""
     model = _fit(context, frozen)
-    sha256 = model.save(folder)
-    write_bytes(folder.with_name("model.sha256"), sha256.encode())
+    sha256 = store_model(context.home, context.name, model.to_files())
+    frozen.files(context).write(_KEPT, sha256.encode())
     return model, sha256
 
 

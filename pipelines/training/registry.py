@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.context import Context
-from pipelines.errors import ModelError, StorageError
+from pipelines.errors import StorageError
 from pipelines.failpoints import reach
-from pipelines.models.artifact import artifact_sha256, local_folder, read_artifact
 from pipelines.models.model import Model
+from pipelines.models.stored import model_address, read_stored, require_stored
 from pipelines.training.dataset import Frozen
 
 if TYPE_CHECKING:
@@ -46,13 +46,12 @@ _QUIET = {
 
 @dataclass(frozen=True)
 class Challenger:
-    """A fitted model in `folder`, with what is recorded of it. `pictures`: file name to PNG.
+    """A fitted model, with what is recorded of it. `pictures`: file name to PNG.
 
-    `sha256` is that of the files as they were first written: a tree that was loaded is written differently.
+    `sha256` names its stored files, as they were first written: a tree that was loaded is written differently.
     """
 
     model: Model
-    folder: Path
     sha256: str
     record: Mapping[str, Any]
     metrics: Mapping[str, float]
@@ -60,26 +59,26 @@ class Challenger:
 
 
 def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
-    """Uploads, registers and verifies the challenger; returns its version in the ledger.
+    """Registers the stored challenger in MLflow, with a copy of its files, and in the ledger; returns its version.
 
     Raises:
         StorageError: E-REG-DOWN when MLflow does not answer, E-REG-STORE when the stored files are not the fitted ones.
     """
+    address, sha256 = model_address(context.name, challenger.sha256), challenger.sha256
+    require_stored(context.home, address, sha256)
     with registry(context) as client:
         run_id = _run_of(client, context, frozen)
         _describe(client, run_id, context, frozen, challenger)
-        client.log_artifacts(run_id, str(challenger.folder), _MODEL_FOLDER)
+        _copy(client, run_id, read_stored(context.home, address))
         reach("registry.after_upload")
-        uri = f"{client.get_run(run_id).info.artifact_uri}/{_MODEL_FOLDER}"
-        sha256 = _verified(context, uri, challenger)
-        mlflow_version = _version_of(client, context, run_id, uri)
+        mlflow_version = _version_of(client, context, run_id)
         reach("registry.after_create")
         version = context.ledger.record_model(
             context.name,
             run_id=_ledger_run(context, sha256),
             as_of=context.partition.end,
             mlflow_run_id=run_id,
-            artifact_uri=uri,
+            artifact_uri=address,
             artifact_sha256=sha256,
             record={**challenger.record, "mlflow_version": mlflow_version},
         )
@@ -174,17 +173,28 @@ def _run_of(client: MlflowClient, context: Context, frozen: Frozen) -> str:
     parameter.
     """
     experiment = client.get_experiment_by_name(context.name)
-    if experiment is None:
-        folder = context.home.mlflow_artifacts / context.name
-        folder.mkdir(parents=True, exist_ok=True)
-        experiment_id = client.create_experiment(context.name, artifact_location=folder.as_uri())
-    else:
-        experiment_id = experiment.experiment_id
+    experiment_id = experiment.experiment_id if experiment else _new_experiment(client, context)
     key = f"{context.name}/{context.run_id}/{frozen.snapshot_id}"
     known = client.search_runs([experiment_id], f"tags.`{RUN_KEY}` = '{key}'", max_results=1)
     if known:
         return str(known[0].info.run_id)
     return str(client.create_run(experiment_id, tags={RUN_KEY: key}, run_name=f"{context.key}").info.run_id)
+
+
+def _new_experiment(client: MlflowClient, context: Context) -> str:
+    """A tracking server keeps the files itself; without one they lie below the home."""
+    if context.home.mlflow_uri.startswith("http"):
+        return str(client.create_experiment(context.name))
+    folder = context.home.mlflow_artifacts / context.name
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(client.create_experiment(context.name, artifact_location=folder.as_uri()))
+
+
+def _copy(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            Path(folder, name).write_bytes(content)
+        client.log_artifacts(run_id, folder, _MODEL_FOLDER)
 
 
 def _describe(client: MlflowClient, run_id: str, context: Context, frozen: Frozen, challenger: Challenger) -> None:
@@ -243,7 +253,7 @@ def _datasets(frozen: Frozen) -> list[Any]:
     return inputs
 
 
-def _version_of(client: MlflowClient, context: Context, run_id: str, uri: str) -> str:
+def _version_of(client: MlflowClient, context: Context, run_id: str) -> str:
     """The registered version of this run, made when it does not exist yet."""
     from mlflow.exceptions import MlflowException
 
@@ -255,7 +265,8 @@ def _version_of(client: MlflowClient, context: Context, run_id: str, uri: str) -
     known = client.search_model_versions(f"name = '{context.name}' and run_id = '{run_id}'")
     if known:
         return str(known[0].version)
-    return str(client.create_model_version(context.name, source=uri, run_id=run_id).version)
+    source = f"{client.get_run(run_id).info.artifact_uri}/{_MODEL_FOLDER}"
+    return str(client.create_model_version(context.name, source=source, run_id=run_id).version)
 
 
 def _ledger_run(context: Context, sha256: str) -> str:
@@ -266,21 +277,3 @@ def _ledger_run(context: Context, sha256: str) -> str:
     known = {row["run_id"]: row["artifact_sha256"] for row in context.ledger.models(context.name)}
     is_own = known.get(context.run_id, sha256) == sha256
     return context.run_id if is_own else f"{context.run_id}#{sha256[:16]}"
-
-
-def _verified(context: Context, uri: str, challenger: Challenger) -> str:
-    """sha256 of the stored files, read back; they must be the fitted ones."""
-    try:
-        stored = artifact_sha256(read_artifact(local_folder(uri)))
-    except ModelError as error:
-        raise StorageError(
-            "E-REG-STORE", f"{context.name} {uri}", error.what, "Nothing was registered; the task is retried."
-        ) from error
-    if stored != challenger.sha256:
-        raise StorageError(
-            "E-REG-STORE",
-            f"{context.name} {uri}",
-            f"the stored model must have sha256 {challenger.sha256[:16]}..., got {stored[:16]}...",
-            "Nothing was registered; the task is retried.",
-        )
-    return stored

@@ -13,10 +13,11 @@ from pipelines.errors import ModelError
 from pipelines.models.allowed import takes_integers
 from pipelines.models.fitting import Recipe, Rows, fit_on_part
 from pipelines.settings.training import Tuning
-from pipelines.storage.durable import canonical_json, write_bytes
+from pipelines.storage.durable import canonical_json
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import default_metric, direction, metric
 
+_FOUND = "tuned.json"
 VALIDATION_SHARE = 5  # one in five training partitions, the latest ones, judges trials and early stopping
 
 
@@ -26,11 +27,11 @@ def tune(context: Context, snapshot_id: str) -> dict[str, Any]:
     if training.tuning is None:
         return {"state": "done", "snapshot_id": snapshot_id, "tuned": False}
     frozen = read_frozen(context, snapshot_id)
-    path = frozen.folder(context) / "tuned.json"
-    if path.exists():
-        return {"state": "unchanged", "snapshot_id": snapshot_id, "tuned": True, **json.loads(path.read_text())}
+    known = frozen.files(context).read(_FOUND)
+    if known:
+        return {"state": "unchanged", "snapshot_id": snapshot_id, "tuned": True, **json.loads(known)}
     found = search(context, frozen, training.tuning)
-    write_bytes(path, canonical_json(found))
+    frozen.files(context).write(_FOUND, canonical_json(found))
     return {"state": "done", "snapshot_id": snapshot_id, "tuned": True, **found}
 
 
@@ -89,12 +90,12 @@ def tuned_parameters(context: Context, frozen: Frozen) -> dict[str, Any]:
         ModelError: E-TRAIN-TUNE when tuning is wanted and was not done: other parameters would be trained silently.
     """
     training, _ = required(context)
-    path = frozen.folder(context) / "tuned.json"
     if training.tuning is None:
         return {}
-    if not path.exists():
+    found = frozen.files(context).read(_FOUND)
+    if found is None:
         raise ModelError("E-TRAIN-TUNE", context.where, "no parameters were looked for yet", "Clear task 'tune'.")
-    return dict(json.loads(path.read_text())["parameters"])
+    return dict(json.loads(found)["parameters"])
 
 
 def recipe_of(context: Context, frozen: Frozen) -> Recipe:

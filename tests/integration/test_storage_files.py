@@ -78,6 +78,7 @@ def test_entries_are_listed_by_name_below_a_prefix(files: Files) -> None:
     before = time.time() - 60
     for name in ("b/2", "b/10", "bc", "a"):
         files.write(name, b"12345")
+    assert [entry.name for entry in files.at("b").entries()] == ["10", "2"]
     found = list(files.entries("b/"))
     assert [(entry.name, entry.size) for entry in found] == [("b/10", 5), ("b/2", 5)]
     assert all(entry.changed > before for entry in found)

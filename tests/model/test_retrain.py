@@ -127,10 +127,10 @@ def test_mlflow_tells_what_made_the_model(new_home):
 def test_two_homes_with_the_same_days_train_the_same_bytes(new_home):
     run = ready(new_home)
     one, first = trained(run)
-    digests = file_digests(read_frozen(run, one).folder(run))
+    digests = file_digests(read_frozen(run, one).files(run).folder)
     shutil.rmtree(run.home.root / "staging")
     two, second = trained(at(run, run.key, run_id="retrain-2"))
-    assert (one, file_digests(read_frozen(run, two).folder(run))) == (two, digests)
+    assert (one, file_digests(read_frozen(run, two).files(run).folder)) == (two, digests)
     hashes = {row["artifact_sha256"] for row in run.ledger.models(run.name)}
     assert ([first, second], len(hashes)) == ([1, 2], 1)
 
@@ -152,16 +152,14 @@ def test_a_loaded_model_scores_as_the_fitted_one(new_home):
     run = ready(new_home)
     snapshot_id, version = trained(run)
     holdout = read_frozen(run, snapshot_id).table(run, "holdout")
-    kept = Model.load(read_frozen(run, snapshot_id).folder(run) / "model")
+    kept = Model.load(artifact(run, version))
     loaded = load_model(run, version)
     assert np.array_equal(loaded.predict(holdout), kept.predict(holdout))
     assert (loaded.version, loaded.features) == (version, ["amount_eur", "country"])
 
 
 def artifact(run, version):
-    from pipelines.models.artifact import local_folder
-
-    return local_folder(run.ledger.model(run.name, version)["artifact_uri"])
+    return run.home.root / run.ledger.model(run.name, version)["artifact_uri"]
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "missing", "foreign", "gone"])
@@ -255,8 +253,8 @@ def test_a_kept_forest_is_registered_by_the_retry(new_home, monkeypatch, estimat
 
 def test_a_kept_fit_that_was_changed_is_fitted_again(new_home):
     run = ready(new_home)
-    snapshot_id, _ = trained(run)
-    folder = read_frozen(run, snapshot_id).folder(run) / "model"
+    snapshot_id, version = trained(run)
+    folder = artifact(run, version)
     before = file_digests(folder)
     (folder / "model.json").write_text(json.dumps({"format": 1}))
     assert train(run, snapshot_id)["version"] == 1
@@ -285,7 +283,8 @@ def test_without_mlflow_nothing_is_promoted_and_the_fit_is_kept(new_home, broken
         train(run, snapshot_id)
     assert caught.value.retryable
     assert (versions(run), history(run)) == ([], [])
-    kept = file_digests(read_frozen(run, snapshot_id).folder(run) / "model")
+    (folder,) = (run.home.root / "models" / run.name).iterdir()
+    kept = file_digests(folder)
     broken_mlflow.back()
     assert train(run, snapshot_id)["version"] == 1
     assert file_digests(artifact(run, 1)) == kept
@@ -460,7 +459,7 @@ def test_tuning_is_seeded_sees_no_holdout_and_its_choice_is_trained(new_home):
     snapshot_id = snapshot(run)["snapshot_id"]
     with pytest.raises(ModelError, match=r"E-TRAIN-TUNE.*Clear task 'tune'"):
         train(run, snapshot_id)
-    holdout = read_frozen(run, snapshot_id).folder(run) / "holdout.parquet"
+    holdout = read_frozen(run, snapshot_id).files(run).folder / "holdout.parquet"
     holdout.rename(holdout.with_suffix(".aside"))
     found = tune(run, snapshot_id)
     holdout.with_suffix(".aside").rename(holdout)

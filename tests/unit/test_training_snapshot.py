@@ -64,11 +64,11 @@ def test_later_days_do_not_exist_for_an_earlier_as_of(tmp_path):
     """The same home, asked as of the 3rd before and after the 4th arrived: same id, same bytes."""
     run = in_row(tmp_path, partition="2026-03-03", days=DAYS[:3])
     first = frozen(run)
-    before = file_digests(first.folder(run))
+    before = file_digests(first.files(run).folder)
     day(run, "2026-03-04", BOTH)
     again = snapshot(run)
     assert (again["state"], again["snapshot_id"]) == ("unchanged", first.snapshot_id)
-    assert file_digests(first.folder(run)) == before
+    assert file_digests(first.files(run).folder) == before
 
 
 def test_moving_as_of_moves_the_window_and_keeps_the_rows(tmp_path):
@@ -215,7 +215,7 @@ def test_a_value_that_is_not_finite_is_no_label(tmp_path):
 def test_the_same_inputs_write_nothing_again(tmp_path):
     run = in_row(tmp_path)
     first = snapshot(run)
-    folder = read_frozen(run, first["snapshot_id"]).folder(run)
+    folder = read_frozen(run, first["snapshot_id"]).files(run).folder
     times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     again = snapshot(at(run, "2026-03-04", run_id="retrain-2"))
     assert again == first | {"state": "unchanged"}
@@ -236,13 +236,13 @@ def test_a_corrected_day_is_another_snapshot(tmp_path):
 def test_a_damaged_snapshot_is_noticed_and_frozen_again(tmp_path, damage):
     run = in_row(tmp_path)
     found = frozen(run)
-    path = found.folder(run) / "train.parquet"
-    before = file_digests(found.folder(run))
+    path = found.files(run).folder / "train.parquet"
+    before = file_digests(found.files(run).folder)
     path.unlink() if damage == "gone" else path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelError, match=r"E-TRAIN-SNAPSHOT.*Clear task 'snapshot'"):
         found.table(run, "train")
     assert snapshot(run)["state"] == "done"
-    assert file_digests(found.folder(run)) == before
+    assert file_digests(found.files(run).folder) == before
 
 
 def test_a_snapshot_that_was_never_taken_says_so(tmp_path):
