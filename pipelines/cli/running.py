@@ -106,6 +106,23 @@ def up(
 
 
 @app.command(rich_help_panel=_PANEL)
+def cluster(
+    context: typer.Context,
+    airflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    workers: Annotated[int, typer.Option(min=1, help="Celery workers for ordinary steps.")] = 1,
+    gpu_workers: Annotated[int, typer.Option(min=0, help="Celery workers for the queue 'gpu'.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, help="Tasks that an ordinary worker runs at once.")] = 2,
+) -> None:
+    """Start a cluster's servers here as processes: PostgreSQL, Redis, S3, MLflow, Airflow, Celery workers."""
+    from pipelines.launch import cluster as launch
+    from pipelines.launch.workers import usual_workers
+
+    chosen = usual_workers(workers, gpu_workers, concurrency)
+    raise typer.Exit(launch(session(context).home, chosen, airflow_port, mlflow_port))
+
+
+@app.command(rich_help_panel=_PANEL)
 def demo(context: typer.Context) -> None:
     """Simulate a card-payments feed and run a bad week of it: broken rows, poisoned labels, drift, a rollback."""
     from pipelines.demo import run_demo

@@ -1,5 +1,6 @@
-"""`make up`: Airflow and the MLflow server of one home, on loopback."""
+"""`make up` and `make cluster`: Airflow, MLflow and their servers on loopback."""
 
+from pipelines.launch.cluster import cluster
 from pipelines.launch.up import up
 
-__all__ = ["up"]
+__all__ = ["cluster", "up"]

@@ -79,8 +79,7 @@ class PostgreSQL:
 
     def _dsn(self, database: str) -> str:
         return (
-            f"host=127.0.0.1 port={self.port} user={_USER} password={self.password} dbname={database} "
-            "connect_timeout=3"
+            f"host=127.0.0.1 port={self.port} user={_USER} password={self.password} dbname={database} connect_timeout=3"
         )
 
     def _make(self, data: Path) -> None:

@@ -37,11 +37,11 @@ def airflow_children(home: Home, environment: dict[str, str]) -> list[Child]:
     ]
 
 
-def mlflow_child(home: Home, environment: dict[str, str], port: int) -> Child:
-    home.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
+def mlflow_child(home: Home, environment: dict[str, str], port: int, backend: str, artifacts: str) -> Child:
+    """The tracking server; clients send it their artifacts, so that they need no access to where it keeps them."""
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", home.mlflow_uri, "--artifacts-destination", str(home.mlflow_artifacts)),
+        *("--backend-store-uri", backend, "--artifacts-destination", artifacts),
     ]
     return Child("mlflow", command, environment, home.airflow / "logs" / "services" / "mlflow.log")
 

@@ -49,7 +49,8 @@ def _serve(home: Home, airflow_port: int, mlflow_port: int, say: Say, is_asked_t
     is_new = not (home.airflow / "passwords.json").exists()
     secret = passwords(home)
     server, *others = airflow_children(home, environment)
-    mlflow = mlflow_child(home, environment, mlflow_port)
+    home.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
+    mlflow = mlflow_child(home, environment, mlflow_port, home.mlflow_uri, str(home.mlflow_artifacts))
     children = [mlflow, server, *others]
     try:
         say("Preparing the Airflow database ...")

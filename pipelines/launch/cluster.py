@@ -1,0 +1,197 @@
+"""`make cluster`: the topology of a cluster as processes of one machine, each of which may be killed.
+
+PostgreSQL (Airflow, ledger, MLflow), Redis, an S3 server, MLflow, Airflow's four processes, and Celery workers.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Mapping
+
+from pipelines.errors import StorageError
+from pipelines.home import Home
+from pipelines.launch.children import Child, stop_all
+from pipelines.launch.object_store import BUCKET, object_store_command, object_store_environment
+from pipelines.launch.ports import free_ports
+from pipelines.launch.postgres import PostgreSQL
+from pipelines.launch.redis import Redis
+from pipelines.launch.services import (
+    READY_SECONDS,
+    airflow_children,
+    mlflow_child,
+    prepare,
+    require_free,
+    stop_signals,
+    wait_until_ready,
+)
+from pipelines.launch.workers import Worker, worker_child
+from pipelines.runs.airflow_home import airflow_environment, passwords
+from pipelines.runs.lock import only_orchestrator
+from pipelines.storage.durable import canonical_json, write_bytes
+
+Say = Callable[[str], None]
+
+
+def cluster(
+    home: Home,
+    workers: list[Worker],
+    airflow_port: int = 8080,
+    mlflow_port: int = 5000,
+    say: Say = print,
+) -> int:
+    """Runs a whole cluster of `home` on loopback until Ctrl-C or SIGTERM, and starts again what dies.
+
+    `<home>/cluster.env` holds the addresses for other programs (`set -a; . cluster.env`), `<home>/processes.json` the
+    process ids.
+
+    Returns:
+        The exit code: 0 after a requested stop.
+
+    Raises:
+        ConfigError: E-CLUSTER-PROGRAM for a server that is not installed, E-UP-PORT, E-RUN-BUSY.
+        StorageError: E-UP-START when something does not come up; the message names the log.
+    """
+    previous = os.umask(0o077)  # logs, databases and passwords are the owner's alone
+    try:
+        for port, name in ((airflow_port, "Airflow"), (mlflow_port, "MLflow")):
+            require_free(port, name)
+        with only_orchestrator(home, f"'make cluster' (process {os.getpid()})"), stop_signals() as is_asked_to_stop:
+            return _Cluster(home, airflow_port, mlflow_port, say, is_asked_to_stop).run(workers)
+    finally:
+        os.umask(previous)
+
+
+class _Cluster:
+    """One start of the whole."""
+
+    def __init__(self, home: Home, airflow_port: int, mlflow_port: int, say: Say, stop: Callable[[], bool]) -> None:
+        self.home, self.say, self.stop = home, say, stop
+        self.airflow_port, self.mlflow_port = airflow_port, mlflow_port
+        self.children: list[Child] = []
+
+    def run(self, workers: list[Worker]) -> int:
+        started = time.monotonic()
+        try:
+            environment = self._airflow_environment(self._start_stores())
+            self.say("Preparing the databases ...")
+            if not prepare(self.home, environment, self.stop):
+                return 0
+            self._start_airflow(environment, workers)
+            if not self.stop():
+                self._announce(workers, time.monotonic() - started)
+            while not self.stop():
+                self._tend()
+                time.sleep(0.2)
+            self.say("Stopping ...")
+            return 0
+        finally:
+            stop_all(list(reversed(self.children)))
+            self.say("Stopped.")
+
+    def _start_stores(self) -> dict[str, str]:
+        """Starts PostgreSQL, Redis and the object store; the variables that reach them and MLflow."""
+        folder = self.home.root / "servers"
+        logs = self.home.airflow / "logs" / "services"
+        postgres_port, redis_port, s3_port = free_ports(3)
+        postgres = PostgreSQL(folder / "postgres", postgres_port)
+        redis = Redis(folder / "redis", redis_port)
+        store = object_store_environment(folder / "object_store", s3_port)
+        self._start(Child("postgres", postgres.command(), os.environ, logs / "postgres.log"), postgres.answers)
+        self._start(Child("redis", redis.command(), os.environ, logs / "redis.log"), redis.answers)
+        command = object_store_command(folder / "object_store", s3_port)
+        self._start(Child("object-store", command, os.environ, logs / "object-store.log"), _makes_bucket(store))
+        for database in ("airflow", "ledger", "mlflow"):
+            postgres.create_database(database)
+        return store | {
+            "NIGHTSHIFT_ENVIRONMENT": "cluster",
+            "NIGHTSHIFT_STORAGE": f"s3://{BUCKET}/data",
+            "NIGHTSHIFT_LEDGER_URL": postgres.url("ledger"),
+            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.mlflow_port}",
+            "NIGHTSHIFT_MLFLOW_URL": f"http://127.0.0.1:{self.mlflow_port}",
+            "NIGHTSHIFT_MLFLOW_DATABASE": postgres.url("mlflow"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.url("airflow"),
+            "AIRFLOW__CELERY__BROKER_URL": redis.url(),
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{postgres.url('airflow')}",
+        }
+
+    def _airflow_environment(self, addresses: Mapping[str, str]) -> dict[str, str]:
+        """What Airflow's processes and workers get; `cluster.env` keeps it for other programs."""
+        os.environ.update(addresses)  # settings that this process loads are the cluster's, too
+        write_bytes(self.home.root / "cluster.env", _as_shell({**addresses, **self.home.environment()}).encode())
+        return airflow_environment(self.home, self.airflow_port)
+
+    def _start_airflow(self, environment: dict[str, str], workers: list[Worker]) -> None:
+        """MLflow and the API server first: a scheduler that starts a task before the server listens fails it."""
+        backend = environment["NIGHTSHIFT_MLFLOW_DATABASE"]
+        mlflow = mlflow_child(self.home, environment, self.mlflow_port, backend, f"s3://{BUCKET}/mlflow")
+        server, *others = airflow_children(self.home, environment)
+        self._start(mlflow)
+        self._start(server)
+        if not wait_until_ready(server, f"http://127.0.0.1:{self.airflow_port}/api/v2/version", self.stop):
+            return
+        for child in [*others, *(worker_child(self.home, worker, environment) for worker in workers)]:
+            self._start(child)
+        wait_until_ready(mlflow, f"http://127.0.0.1:{self.mlflow_port}/health", self.stop)
+
+    def _start(self, child: Child, is_ready: Callable[[], bool] | None = None) -> None:
+        self.children.append(child)
+        child.start()
+        deadline = time.monotonic() + READY_SECONDS
+        while is_ready and not is_ready() and not self.stop():
+            if not child.is_running or time.monotonic() > deadline:
+                what = f"it did not come up within {READY_SECONDS} s"
+                raise StorageError("E-UP-START", child.name, what, f"See {child.log}.")
+            time.sleep(0.1)
+        self._record()
+
+    def _tend(self) -> None:
+        """Starts again what died."""
+        for child in self.children:
+            if news := child.tend():
+                self.say(news)
+                self._record()
+
+    def _record(self) -> None:
+        ids = {child.name: child.process.pid for child in self.children if child.process}
+        write_bytes(self.home.root / "processes.json", canonical_json(ids))
+
+    def _announce(self, workers: list[Worker], seconds: float) -> None:
+        self.say(f"Airflow  http://127.0.0.1:{self.airflow_port}   (ready after {seconds:.0f} s)")
+        self.say(f"         sign in as 'admin' with {passwords(self.home)['admin']}")
+        self.say(f"MLflow   http://127.0.0.1:{self.mlflow_port}   (no sign-in; loopback only)")
+        for worker in workers:
+            self.say(f"Worker   {worker.name}: {worker.concurrency} task(s) of {', '.join(worker.queues)}")
+        self.say(f"Home     {self.home.root}   (addresses in cluster.env, process ids in processes.json)")
+        self.say("Ctrl-C stops everything.")
+
+
+def _makes_bucket(store: Mapping[str, str]) -> Callable[[], bool]:
+    """Whether the store answers and the bucket exists; it is made when it does not."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=store["AWS_ENDPOINT_URL"],
+        aws_access_key_id=store["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=store["AWS_SECRET_ACCESS_KEY"],
+        region_name=store["AWS_REGION"],
+        config=Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}),
+    )
+
+    def is_ready() -> bool:
+        try:
+            if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+                client.create_bucket(Bucket=BUCKET)
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    return is_ready
+
+
+def _as_shell(variables: Mapping[str, str]) -> str:
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(variables.items()))
