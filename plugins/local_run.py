@@ -206,12 +206,12 @@ class _Run:
         started = time.monotonic()
         with _task_log(task):
             result = self._in_this_process(task)
-        state, error = str(getattr(result.state, "value", result.state)), None
-        if result.error is not None and state in ("failed", "up_for_retry"):
-            error = str(result.error) if str(result.error).startswith("E-") else repr(result.error)
-            logging.getLogger("nightshift").error("%s", error)
-            if state == "failed":
-                self.errors.append(error)
+            state, error = str(getattr(result.state, "value", result.state)), None
+            if result.error is not None and state in ("failed", "up_for_retry"):
+                error = str(result.error) if str(result.error).startswith("E-") else repr(result.error)
+                logging.getLogger("nightshift").error("%s", error)
+        if error is not None and state == "failed":
+            self.errors.append(error)
         summary = self._summary(task)
         if summary is not None and state == "success":
             self.summaries[task.task_id] = summary

@@ -12,6 +12,11 @@ _POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; font-src data:; "
     "{scripts}frame-ancestors 'self'"
 )
+_NOT_WRITTEN_YET = "No report yet. It is written when the first partition has run."
+_ABSENT = (
+    "There is no such report. A drift report is written for the decisions that 'monitor.report' of the pipeline's file "
+    "names; checks are written once 'validate' has run."
+)
 # Evidently draws with the scripts that it writes into its page.
 _DRAWS = "script-src 'unsafe-inline'; "
 
@@ -29,10 +34,15 @@ def report_file(root: Path, path: str) -> Path | None:
     return file if file.is_file() and file.resolve().is_relative_to(base) else None
 
 
+def _message(text: str) -> str:
+    link = f"<p><a href='{_PREFIX}/reports/index.html'>the morning page</a></p>"
+    return f"<!doctype html><title>Nightshift</title><body style='font:16px/1.5 system-ui'><p>{text}</p>{link}</body>"
+
+
 def reports_app(root: Path) -> Any:
     """A FastAPI application that serves the files below `root` to signed-in users."""
     from airflow.api_fastapi.core_api.security import GetUserDep
-    from fastapi import FastAPI, HTTPException
+    from fastapi import FastAPI
     from fastapi.responses import FileResponse, HTMLResponse
 
     app = FastAPI(title="Nightshift reports", docs_url=None, redoc_url=None, openapi_url=None)
@@ -40,10 +50,9 @@ def reports_app(root: Path) -> Any:
     @app.get("/reports/{path:path}")
     def report(path: str, user: GetUserDep) -> Any:  # noqa: ARG001 - naming the user is what asks for a sign-in
         file = report_file(root, path or "index.html")
-        if file is None and path in ("", "index.html"):
-            return HTMLResponse("<p>No report yet. It is written when the first partition has run.</p>")
         if file is None:
-            raise HTTPException(404, "There is no such report.")
+            is_index = path in ("", "index.html")
+            return HTMLResponse(_message(_NOT_WRITTEN_YET if is_index else _ABSENT), 200 if is_index else 404)
         scripts = _DRAWS if file.parent.name == "drift" else ""
         return FileResponse(file, headers={"Content-Security-Policy": _POLICY.format(scripts=scripts)})
 

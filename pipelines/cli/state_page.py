@@ -32,7 +32,8 @@ def overview(states: Sequence[State]) -> None:
         ["pipeline", "champion", "partitions", "newest", "state", "drift", "stopped"], rows, ["partitions", "stopped"]
     )
     if states:
-        show.hint(f"nightshift status {states[0]['pipeline']}")
+        chosen = next((state for state in states if state["partitions"]), states[0])
+        show.hint(f"nightshift status {chosen['pipeline']}")
 
 
 def one_pipeline(state: State) -> None:

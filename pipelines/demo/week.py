@@ -123,7 +123,8 @@ def run_demo(home: Home) -> int:
     console.print(f"\nDone in {time.monotonic() - started:.0f} s. Where everything lies:")
     for what, path in places(home, PIPELINE):
         console.print(f"  {what:28}{path}", markup=False)
-    console.print(f"Next: 'nightshift --home {home.root} status {PIPELINE}', or 'make up' for the Airflow UI.")
+    command = f".venv/bin/nightshift --home {home.root}"
+    console.print(f"Next: '{command} status {PIPELINE}', or '{command} up' for the Airflow UI.", markup=False)
     return 1 if story.unexpected else 0
 
 

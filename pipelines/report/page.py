@@ -56,7 +56,7 @@ def described(home: Home, one: dict[str, Any]) -> dict[str, Any]:
         "records": records_curve(one),
         "quality": quality_curve(one),
         "mlflow": home.mlflow_uri,
-        "exports": f"../../exports/{one['pipeline']}",
+        "exports": str(home.exports(one["pipeline"])),
     }
 
 

@@ -87,8 +87,9 @@ def _partition(
 ) -> dict[str, Any]:
     """One partition. `state` is what to think of it: released, clean (nothing released yet), absent, refused, held (the
     audit said no), failed, retracted or running. `error` and `step` are those of the last attempt that stopped and was
-    not repaired since."""
+    not repaired since; `repaired` is the error of the last one that was (None when nothing ever stopped)."""
     stopped = _unrepaired(attempts)
+    repaired = None if stopped else max(_stopped(attempts), key=lambda attempt: attempt["id"], default=None)
     counts = {name: accounting[name] if accounting else None for name in _COUNTS}
     current = release if release and release["state"] == "released" else None
     return {
@@ -112,6 +113,7 @@ def _partition(
         "accounting_reason": accounting["reason"] if accounting else None,
         "step": stopped["step"] if stopped else None,
         "error": stopped["error"] if stopped else None,
+        "repaired": repaired["error"] if repaired else None,
         "attempts": len(attempts),
     }
 
@@ -131,8 +133,11 @@ def _state(
 
 def _unrepaired(attempts: Sequence[Row]) -> Row | None:
     """The newest stopped attempt whose step has not been tried again since, or None."""
-    stopped = [attempt for attempt in _last_per_step(attempts) if attempt["state"] in _STOPPED]
-    return max(stopped, key=lambda attempt: attempt["id"], default=None)
+    return max(_stopped(_last_per_step(attempts)), key=lambda attempt: attempt["id"], default=None)
+
+
+def _stopped(attempts: Sequence[Row]) -> list[Row]:
+    return [attempt for attempt in attempts if attempt["state"] in _STOPPED]
 
 
 def _last_per_step(attempts: Sequence[Row]) -> list[Row]:

@@ -5,29 +5,43 @@ from __future__ import annotations
 from typing import Any
 
 MOST_EVENTS = 12
+_NOTABLE_SHARE = 0.01  # of the rows read: below, a quarantine is an ordinary night
 
 
 def story(one: dict[str, Any]) -> list[dict[str, str]]:
     """At most twelve events: `date` (the partition), `kind` (a badge) and `text`.
 
-    Refusals and failures, withdrawn scores, drift that asked for a look or a retrain, gate decisions and rollbacks.
-    A promotion is told by its gate decision.
+    Refusals and failures (repaired ones too), notable quarantines, withdrawn scores, drift that asked for a look or a
+    retrain, gate decisions and rollbacks. A promotion is told by its gate decision. Decisions about one partition come
+    in the order in which they fell, so that the uppermost one is what holds.
     """
-    events = [event for row in one["partitions"] for event in _of_partition(row)]
-    events += [_event(gate["partition"], gate["outcome"], _of_gate(gate)) for gate in one["gates"]]
+    events = [(event["date"], "", event) for row in one["partitions"] for event in _of_partition(row)]
     events += [
-        _event(change["since"][:10], "rollback", f"version {change['version']} is back ({change['actor']}): {reason}")
-        for change in one["champions"]
-        if change["action"] != "promote"
-        for reason in [change["reason"]]
+        (gate["partition"], gate["decided_at"], _event(gate["partition"], gate["outcome"], _of_gate(gate)))
+        for gate in one["gates"]
     ]
-    return sorted(events, key=lambda event: event["date"], reverse=True)[:MOST_EVENTS]
+    for change in one["champions"]:
+        if change["action"] != "promote":
+            date = _last_before(change["since"], one["partitions"])
+            text = f"version {change['version']} is back ({change['actor']}): {change['reason']}"
+            events.append((date, change["decided_at"], _event(date, "rollback", text)))
+    return [event for _, _, event in sorted(events, key=lambda entry: entry[:2], reverse=True)][:MOST_EVENTS]
+
+
+def _last_before(since: str, partitions: list[dict[str, Any]]) -> str:
+    """The partition after which a champion took over: its gate decision carries the same date."""
+    keys = [row["partition"] for row in partitions]
+    return max((key for key in keys if key < since[: len(key)]), default=since[:10])
 
 
 def _of_partition(row: dict[str, Any]) -> list[dict[str, str]]:
     key, found = row["partition"], []
     if row["error"]:
         found.append(_event(key, row["state"], f"stopped at {row['step']}: {_what(row['error'])}"))
+    elif row["repaired"]:
+        found.append(_event(key, "repaired", f"had stopped, a later run went well: {_what(row['repaired'])}"))
+    if row["state"] != "refused" and (row["quarantined"] or 0) > _NOTABLE_SHARE * (row["read"] or 0):
+        found.append(_event(key, "quarantined", f"{row['quarantined']:,} of {row['read']:,} rows, see 'checks' below"))
     if row["release"] == "retracted":
         found.append(_event(key, "retracted", f"scores withdrawn: {row['release_reason'] or 'no reason given'}"))
     if row["drift"] in ("WATCH", "RETRAIN") and row["drift_reasons"]:

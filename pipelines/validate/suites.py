@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ _SUITE_KEYS = ("name", "expectations", "meta")
 _RULE_KEYS = ("type", "kwargs", "severity", "meta")
 _META_KEYS = ("rule_id", "note")
 _OWN_KWARGS = ("result_format", "catch_exceptions", "batch_id")
+
+# When imported it writes 200 lines about itself, in which a task's own words would be lost.
+logging.getLogger("great_expectations").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)

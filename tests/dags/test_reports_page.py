@@ -64,3 +64,17 @@ def test_every_route_asks_who_is_there(root: Path) -> None:
     assert routes
     for route in routes:
         assert get_user in [dependency.call for dependency in route.dependant.dependencies], route.path
+
+
+def test_a_report_that_was_never_written_is_explained(root: Path) -> None:
+    """The link of `monitor` is there every day, the drift report only on some."""
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi.testclient import TestClient
+    from nightshift_plugin import reports_app
+
+    app = reports_app(root)
+    app.dependency_overrides[get_user] = lambda: None
+    answer = TestClient(app).get("/reports/alpha/drift/2026-03-03.html")
+    assert answer.status_code == 404
+    assert "monitor.report" in answer.text
+    assert "/nightshift/reports/index.html" in answer.text

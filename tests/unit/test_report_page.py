@@ -109,8 +109,11 @@ def test_quality_is_drawn_between_its_smallest_and_largest_value() -> None:
 
 def test_story_tells_what_was_out_of_the_ordinary_newest_first() -> None:
     quiet = {"error": None, "step": None, "state": "released", "release": "released", "release_reason": None}
+    quiet |= {"repaired": None, "read": 100, "quarantined": 1}  # 1 of 100 is an ordinary night
     partitions = [
-        quiet | {"partition": "2026-03-04", "drift": "OK", "drift_reasons": []},
+        quiet
+        | {"partition": "2026-03-04", "drift": "OK", "drift_reasons": [], "quarantined": 2}
+        | {"repaired": "E-SCHEMA-MISSING payments 2026-03-04: column 'amount' is missing. Fix the file."},
         quiet | {"partition": "2026-03-03", "drift": "RETRAIN", "drift_reasons": ["DEAD_COLUMN 'a'.", "VOTES 2."]},
         quiet
         | {"partition": "2026-03-02", "state": "refused", "step": "validate", "drift": None, "drift_reasons": []}
@@ -120,13 +123,17 @@ def test_story_tells_what_was_out_of_the_ordinary_newest_first() -> None:
         | {"release": "retracted", "release_reason": "wrong prices"},
     ]
     gates = [{"partition": "2026-03-03", "outcome": "HOLD", "version": 2, "reasons": ["not better"]}]
+    gates = [gate | {"decided_at": "2026-05-01T10:00:00+00:00"} for gate in gates]
     rollback = {"since": "2026-03-04T00:00:00+00:00", "action": "rollback", "version": 1, "actor": "anna"}
+    rollback |= {"decided_at": "2026-05-01T11:00:00+00:00"}
     champions = [rollback | {"action": "promote", "reason": "first"}, rollback | {"reason": "scores too high"}]
     told = story({"partitions": partitions, "gates": gates, "champions": champions})
     assert [(event["date"], event["kind"], event["text"]) for event in told] == [
-        ("2026-03-04", "rollback", "version 1 is back (anna): scores too high"),
-        ("2026-03-03", "RETRAIN", "DEAD_COLUMN 'a'. (1 more reason below)"),
+        ("2026-03-04", "repaired", "had stopped, a later run went well: column 'amount' is missing. Fix the file."),
+        ("2026-03-04", "quarantined", "2 of 100 rows, see 'checks' below"),
+        ("2026-03-03", "rollback", "version 1 is back (anna): scores too high"),
         ("2026-03-03", "HOLD", "version 2 was held back, the champion stays: not better"),
+        ("2026-03-03", "RETRAIN", "DEAD_COLUMN 'a'. (1 more reason below)"),
         ("2026-03-02", "refused", "stopped at validate: no rows. Send the file again."),
         ("2026-03-01", "retracted", "scores withdrawn: wrong prices"),
     ]
@@ -145,3 +152,30 @@ def test_todo_names_stale_partitions_with_the_command() -> None:
         "2 partition(s) were built from inputs that changed since (2026-03-02 to 2026-03-03): "
         "nightshift run p --from 2026-03-02 --to 2026-03-03"
     ]
+
+
+def test_story_ends_with_the_decision_that_holds() -> None:
+    """A rollback from the 4th on and a later promotion on the 3rd: the promotion is what holds, so it comes first."""
+    day = {"error": None, "repaired": None, "state": "released", "release": "released", "drift": "OK"}
+    day |= {"read": 1, "quarantined": 0}
+    promoted = {"partition": "2026-03-03", "outcome": "PROMOTE", "version": 4, "reasons": ["better"]}
+    rollback = {"since": "2026-03-04T00:00:00+00:00", "action": "rollback", "version": 1, "actor": "anna"}
+    told = story(
+        {
+            "partitions": [day | {"partition": "2026-03-03"}],
+            "gates": [promoted | {"decided_at": "2026-05-02T00:00:00+00:00"}],
+            "champions": [rollback | {"reason": "why", "decided_at": "2026-05-01T00:00:00+00:00"}],
+        }
+    )
+    assert [(event["date"], event["kind"]) for event in told] == [("2026-03-03", "PROMOTE"), ("2026-03-03", "rollback")]
+
+
+def test_page_links_lead_to_reports_only(tmp_path: Path) -> None:
+    """The Airflow UI serves the reports folder and nothing beside it."""
+    index = told(tmp_path)
+    page = index.parent / "card_payments" / "index.html"
+    parser = Addresses()
+    parser.feed(page.read_text())
+    assert parser.found
+    for address in parser.found:
+        assert (page.parent / address).resolve().is_relative_to(index.parent.resolve()), address

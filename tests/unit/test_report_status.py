@@ -84,6 +84,7 @@ def test_failed_step_is_named_until_it_is_repaired(tmp_path: Path) -> None:
     run_step(run, "ingest", lambda _: {})
     _clean(run)
     assert (_only(run)["state"], _only(run)["error"]) == ("clean", None)
+    assert "Fix the file." in _only(run)["repaired"]
 
 
 def test_retracted_release_is_not_shown_as_released(tmp_path: Path) -> None:
