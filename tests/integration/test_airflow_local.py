@@ -79,8 +79,8 @@ def test_an_absent_partition_is_a_success_with_nothing_done(airflow: LocalAirflo
     assert states == nothing | {"monitor": "success", "finish": "success"}
 
 
-def test_a_refused_partition_fails_once_with_its_error(airflow: LocalAirflow) -> None:
-    """Bad data are final: a retry would only repeat the refusal."""
+def test_a_refused_partition_fails_once_with_its_error(airflow: LocalAirflow, home: Home) -> None:
+    """Bad data are final: a retry would only repeat the refusal. The task's log, which the UI shows, says why."""
     wish(f"validate.{DAYS[2]}", "fail")
     states, events = run(airflow, DAYS[2])
     assert events[0]["state"] == "failed"
@@ -88,6 +88,8 @@ def test_a_refused_partition_fails_once_with_its_error(airflow: LocalAirflow) ->
     # The real monitor finds no features and skips. `finish` never runs, which is what makes the run a failed one.
     assert states == {"ingest": "success", "validate": "failed", "monitor": "success", "request_retrain": "skipped"}
     assert sum(call["step"] == "validate" and call["partition"] == DAYS[2] for call in fake_steps.calls()) == 1
+    log = home.airflow / "logs" / "dag_id=alpha__daily" / f"run_id={events[0]['run_id']}" / "task_id=validate"
+    assert f"E-FAKE-DATA alpha {DAYS[2]}" in (log / "attempt=1.log").read_text()
 
 
 def test_trouble_with_storage_is_retried_without_a_long_wait(airflow: LocalAirflow) -> None:
