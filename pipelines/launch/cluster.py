@@ -10,15 +10,18 @@ import shlex
 import time
 from collections.abc import Callable, Mapping
 
-from pipelines.errors import StorageError
 from pipelines.home import Home
 from pipelines.launch.children import Child, stop_all
-from pipelines.launch.object_store import BUCKET, object_store_command, object_store_environment
+from pipelines.launch.object_store import (
+    BUCKET,
+    object_store_command,
+    object_store_environment,
+    wait_for_object_store,
+)
 from pipelines.launch.ports import free_ports
-from pipelines.launch.postgres import PostgreSQL
-from pipelines.launch.redis import Redis
+from pipelines.launch.postgres import create_cluster, create_databases, postgres_command, postgres_url
+from pipelines.launch.redis import redis_command, redis_url, wait_for_redis
 from pipelines.launch.services import (
-    READY_SECONDS,
     airflow_children,
     mlflow_child,
     prepare,
@@ -93,27 +96,26 @@ class _Cluster:
     def _start_stores(self) -> dict[str, str]:
         """Starts PostgreSQL, Redis and the object store; the variables that reach them and MLflow."""
         folder = self.home.root / "servers"
-        logs = self.home.airflow / "logs" / "services"
-        postgres_port, redis_port, s3_port = free_ports(3)
-        postgres = PostgreSQL(folder / "postgres", postgres_port)
-        redis = Redis(folder / "redis", redis_port)
-        store = object_store_environment(folder / "object_store", s3_port)
-        self._start(Child("postgres", postgres.command(), os.environ, logs / "postgres.log"), postgres.answers)
-        self._start(Child("redis", redis.command(), os.environ, logs / "redis.log"), redis.answers)
-        command = object_store_command(folder / "object_store", s3_port)
-        self._start(Child("object-store", command, os.environ, logs / "object-store.log"), _makes_bucket(store))
-        for database in ("airflow", "ledger", "mlflow"):
-            postgres.create_database(database)
-        return store | {
+        postgres, redis, store = folder / "postgres", folder / "redis", folder / "object_store"
+        postgres_port, redis_port, store_port = free_ports(3)
+        create_cluster(postgres)
+        self._start(self._server("postgres", postgres_command(postgres, postgres_port, "max_connections=200")))
+        self._start(self._server("redis", redis_command(redis, redis_port)))
+        self._start(self._server("object-store", object_store_command(store, store_port)))
+        create_databases(postgres, postgres_port, ("airflow", "ledger", "mlflow"))
+        wait_for_redis(redis, redis_port)
+        wait_for_object_store(store, store_port)
+        airflow = postgres_url(postgres, postgres_port, "airflow")
+        return object_store_environment(store, store_port) | {
             "NIGHTSHIFT_ENVIRONMENT": "cluster",
             "NIGHTSHIFT_STORAGE": f"s3://{BUCKET}/data",
-            "NIGHTSHIFT_LEDGER_URL": postgres.url("ledger"),
+            "NIGHTSHIFT_LEDGER_URL": postgres_url(postgres, postgres_port, "ledger"),
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.mlflow_port}",
             "NIGHTSHIFT_MLFLOW_URL": f"http://127.0.0.1:{self.mlflow_port}",
-            "NIGHTSHIFT_MLFLOW_DATABASE": postgres.url("mlflow"),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.url("airflow"),
-            "AIRFLOW__CELERY__BROKER_URL": redis.url(),
-            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{postgres.url('airflow')}",
+            "NIGHTSHIFT_MLFLOW_DATABASE": postgres_url(postgres, postgres_port, "mlflow"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow,
+            "AIRFLOW__CELERY__BROKER_URL": redis_url(redis, redis_port),
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{airflow}",
         }
 
     def _airflow_environment(self, addresses: Mapping[str, str]) -> dict[str, str]:
@@ -135,15 +137,12 @@ class _Cluster:
             self._start(child)
         wait_until_ready(mlflow, f"http://127.0.0.1:{self.mlflow_port}/health", self.stop)
 
-    def _start(self, child: Child, is_ready: Callable[[], bool] | None = None) -> None:
+    def _server(self, name: str, command: list[str]) -> Child:
+        return Child(name, command, os.environ, self.home.airflow / "logs" / "services" / f"{name}.log")
+
+    def _start(self, child: Child) -> None:
         self.children.append(child)
         child.start()
-        deadline = time.monotonic() + READY_SECONDS
-        while is_ready and not is_ready() and not self.stop():
-            if not child.is_running or time.monotonic() > deadline:
-                what = f"it did not come up within {READY_SECONDS} s"
-                raise StorageError("E-UP-START", child.name, what, f"See {child.log}.")
-            time.sleep(0.1)
         self._record()
 
     def _tend(self) -> None:
@@ -165,32 +164,6 @@ class _Cluster:
             self.say(f"Worker   {worker.name}: {worker.concurrency} task(s) of {', '.join(worker.queues)}")
         self.say(f"Home     {self.home.root}   (addresses in cluster.env, process ids in processes.json)")
         self.say("Ctrl-C stops everything.")
-
-
-def _makes_bucket(store: Mapping[str, str]) -> Callable[[], bool]:
-    """Whether the store answers and the bucket exists; it is made when it does not."""
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=store["AWS_ENDPOINT_URL"],
-        aws_access_key_id=store["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=store["AWS_SECRET_ACCESS_KEY"],
-        region_name=store["AWS_REGION"],
-        config=Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}),
-    )
-
-    def is_ready() -> bool:
-        try:
-            if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
-                client.create_bucket(Bucket=BUCKET)
-        except (BotoCoreError, ClientError):
-            return False
-        return True
-
-    return is_ready
 
 
 def _as_shell(variables: Mapping[str, str]) -> str:

@@ -9,12 +9,18 @@ import json
 import secrets
 import shutil
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, StorageError
 from pipelines.launch.ports import free_ports
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 BUCKET = "nightshift"
+_READY_SECONDS = 60.0
 
 
 def weed() -> str:
@@ -63,3 +69,41 @@ def object_store_environment(folder: Path, port: int) -> dict[str, str]:
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+def wait_for_object_store(folder: Path, port: int) -> None:
+    """Returns when the store answers and has its bucket.
+
+    Raises:
+        StorageError: E-CLUSTER-START after a minute.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = object_store_client(folder, port)
+    deadline = time.monotonic() + _READY_SECONDS
+    while True:
+        try:
+            if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+                client.create_bucket(Bucket=BUCKET)
+            return
+        except (BotoCoreError, ClientError) as error:
+            if time.monotonic() > deadline:
+                what = f"the object store does not answer on 127.0.0.1:{port}: {type(error).__name__}"
+                raise StorageError("E-CLUSTER-START", str(folder), what) from error
+            time.sleep(0.1)
+
+
+def object_store_client(folder: Path, port: int) -> S3Client:
+    """A client that gives up quickly, for checks."""
+    import boto3
+    from botocore.config import Config
+
+    variables = object_store_environment(folder, port)
+    return boto3.client(
+        "s3",
+        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        region_name=variables["AWS_REGION"],
+        config=Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}),
+    )
