@@ -10,6 +10,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping
 
+from pipelines.errors import StorageError
 from pipelines.home import Home
 from pipelines.launch.children import Child, stop_all
 from pipelines.launch.object_store import (
@@ -19,9 +20,10 @@ from pipelines.launch.object_store import (
     wait_for_object_store,
 )
 from pipelines.launch.ports import free_ports
-from pipelines.launch.postgres import create_cluster, create_databases, postgres_command, postgres_url
-from pipelines.launch.redis import redis_command, redis_url, wait_for_redis
+from pipelines.launch.postgres import PostgreSQL
+from pipelines.launch.redis import Redis
 from pipelines.launch.services import (
+    READY_SECONDS,
     airflow_children,
     mlflow_child,
     prepare,
@@ -96,26 +98,25 @@ class _Cluster:
     def _start_stores(self) -> dict[str, str]:
         """Starts PostgreSQL, Redis and the object store; the variables that reach them and MLflow."""
         folder = self.home.root / "servers"
-        postgres, redis, store = folder / "postgres", folder / "redis", folder / "object_store"
         postgres_port, redis_port, store_port = free_ports(3)
-        create_cluster(postgres)
-        self._start(self._server("postgres", postgres_command(postgres, postgres_port, "max_connections=200")))
-        self._start(self._server("redis", redis_command(redis, redis_port)))
+        postgres, redis = PostgreSQL(folder / "postgres", postgres_port), Redis(folder / "redis", redis_port)
+        store = folder / "object_store"
+        self._start(self._server("postgres", postgres.command()), postgres.answers)
+        self._start(self._server("redis", redis.command()), redis.answers)
         self._start(self._server("object-store", object_store_command(store, store_port)))
-        create_databases(postgres, postgres_port, ("airflow", "ledger", "mlflow"))
-        wait_for_redis(redis, redis_port)
+        for database in ("airflow", "ledger", "mlflow"):
+            postgres.create_database(database)
         wait_for_object_store(store, store_port)
-        airflow = postgres_url(postgres, postgres_port, "airflow")
         return object_store_environment(store, store_port) | {
             "NIGHTSHIFT_ENVIRONMENT": "cluster",
             "NIGHTSHIFT_STORAGE": f"s3://{BUCKET}/data",
-            "NIGHTSHIFT_LEDGER_URL": postgres_url(postgres, postgres_port, "ledger"),
+            "NIGHTSHIFT_LEDGER_URL": postgres.url("ledger"),
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.mlflow_port}",
             "NIGHTSHIFT_MLFLOW_URL": f"http://127.0.0.1:{self.mlflow_port}",
-            "NIGHTSHIFT_MLFLOW_DATABASE": postgres_url(postgres, postgres_port, "mlflow"),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow,
-            "AIRFLOW__CELERY__BROKER_URL": redis_url(redis, redis_port),
-            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{airflow}",
+            "NIGHTSHIFT_MLFLOW_DATABASE": postgres.url("mlflow"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.url("airflow"),
+            "AIRFLOW__CELERY__BROKER_URL": redis.url(),
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{postgres.url('airflow')}",
         }
 
     def _airflow_environment(self, addresses: Mapping[str, str]) -> dict[str, str]:
@@ -140,9 +141,15 @@ class _Cluster:
     def _server(self, name: str, command: list[str]) -> Child:
         return Child(name, command, os.environ, self.home.airflow / "logs" / "services" / f"{name}.log")
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: Child, is_ready: Callable[[], bool] | None = None) -> None:
         self.children.append(child)
         child.start()
+        deadline = time.monotonic() + READY_SECONDS
+        while is_ready and not is_ready() and not self.stop():
+            if not child.is_running or time.monotonic() > deadline:
+                what = f"it did not come up within {READY_SECONDS} s"
+                raise StorageError("E-UP-START", child.name, what, f"See {child.log}.")
+            time.sleep(0.1)
         self._record()
 
     def _tend(self) -> None:
