@@ -7,7 +7,8 @@ from datetime import timedelta
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from nightshift_dags import daily_timetable, first_tick_from, last_tick_until, pipelines_of
-from nightshift_tasks import HISTORY_TIMEOUT_MINUTES, AwaitHistory, RequestRetrain, StepOperator, task_arguments
+from nightshift_resources import task_arguments
+from nightshift_tasks import HISTORY_TIMEOUT_MINUTES, AwaitHistory, RequestRetrain, StepOperator
 
 from pipelines.settings import Pipeline
 

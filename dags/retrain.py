@@ -11,13 +11,13 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, PartitionedAssetTimetable
 from nightshift_dags import pipelines_of
+from nightshift_resources import task_arguments
 from nightshift_tasks import (
     ApprovePromotion,
     Promote,
     RequestNightlyRetrain,
     RetrainStep,
     retrain_asset,
-    task_arguments,
 )
 
 from pipelines.settings import Pipeline

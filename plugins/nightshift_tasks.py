@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, BaseOperator, BaseOperatorLink, BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from nightshift_resources import IN_PROCESS
 
-from pipelines.errors import ConfigError, NightshiftError
+from pipelines.errors import NightshiftError
 from pipelines.runs.steps import call_step, latest_clean
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol  # noqa: F401
 
-    from pipelines.settings import Pipeline
-
-IN_PROCESS = "NIGHTSHIFT_IN_PROCESS"  # set by `nightshift run`: nobody else works, so waiting would be for ever
 HISTORY_POKE_SECONDS = 5
 HISTORY_TIMEOUT_MINUTES = 60
 
@@ -32,39 +30,6 @@ HISTORY_TIMEOUT_MINUTES = 60
 def retrain_asset(pipeline: str) -> Asset:
     """The asset whose event starts `<pipeline>__retrain`; the event's partition key is the as_of partition."""
     return Asset(name=f"{pipeline}_retrain", uri=f"nightshift://{pipeline}/retrain")
-
-
-def task_arguments(pipeline: Pipeline, step: str) -> dict[str, Any]:
-    """Queue, pool, executor, time limit and retries of a step, from the pipeline's `resources`."""
-    resources = pipeline.resources_of(step)
-    limit = resources.time_limit_minutes
-    return {
-        "queue": resources.queue,
-        "pool": resources.pool,
-        "executor": resources.executor if _is_configured(resources.executor, pipeline.name, step) else None,
-        "execution_timeout": timedelta(minutes=limit) if limit else None,
-        "retries": resources.retries,
-        "retry_delay": timedelta(seconds=resources.retry_delay_seconds),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=10),
-    }
-
-
-def _is_configured(executor: str | None, pipeline: str, step: str) -> bool:
-    """Whether tasks may name `executor`; Airflow would refuse the whole file for an unknown one."""
-    if executor is None or os.environ.get(IN_PROCESS):
-        return False
-    from airflow.configuration import conf
-
-    known = [entry.split(":")[0].strip() for entry in str(conf.get("core", "executor")).split(",")]
-    if executor not in known and executor not in [entry.rsplit(".", 1)[-1] for entry in known]:
-        raise ConfigError(
-            "E-CONFIG-EXECUTOR",
-            pipeline,
-            f"resources.{step}.executor must be one of {known}, got '{executor}'",
-            "Add it to AIRFLOW__CORE__EXECUTOR or change the pipeline's 'resources'.",
-        )
-    return True
 
 
 def partition_of(context: Context) -> str:

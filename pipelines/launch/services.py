@@ -16,7 +16,7 @@ from pathlib import Path
 from pipelines.errors import ConfigError, StorageError
 from pipelines.home import Home
 from pipelines.launch.children import Child, stop_all
-from pipelines.settings import load_pipeline, pipeline_names
+from pipelines.launch.pools import wanted_pools
 
 READY_SECONDS = 180
 
@@ -69,17 +69,9 @@ def prepare(home: Home, environment: dict[str, str], is_asked_to_stop: Callable[
 
 
 def _pool_command(home: Home) -> list[list[str]]:
-    """One import of all pools that pipelines name: a task whose pool is missing would wait silently for ever."""
-    wanted: dict[str, dict[str, object]] = {}
-    for name in pipeline_names(home.config):
-        with contextlib.suppress(ConfigError, ValueError):
-            resources = load_pipeline(name, home.config).resources.values()
-            wanted |= {entry.pool: {"slots": 1, "description": "", "include_deferred": False} for entry in resources}
-    wanted.pop("default_pool", None)
-    if not wanted:
-        return []
+    """One import of all pools."""
     path = home.airflow / "pools.json"
-    path.write_text(json.dumps(wanted))
+    path.write_text(json.dumps(wanted_pools(home)))
     return [["pools", "import", str(path)]]
 
 

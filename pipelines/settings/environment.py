@@ -1,7 +1,8 @@
 """Where pipelines run: `config/environments/<name>.yaml`, chosen by NIGHTSHIFT_ENVIRONMENT (`local` when unset).
 
 An environment holds what differs between a laptop and a cluster: the settings of Airflow and the resources that steps
-get when a pipeline file asks for nothing else. Addresses and secrets come from the process environment, never from here.
+get when a pipeline file asks for nothing else. Addresses and secrets come from the process environment, never from
+here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from pipelines.errors import ConfigError, did_you_mean, names, quote
 from pipelines.home import REPOSITORY
@@ -32,9 +33,14 @@ class Environment(Settings):
         {}, description="per step, as in a pipeline file, whose own 'resources' win; 'default' for the rest"
     )
 
+    pools: dict[str, PositiveInt] = Field(
+        {}, description="slots of Airflow's pools; 'backfill', where it is named, bounds what backfills take of a night"
+    )
+
     def airflow_variables(self) -> dict[str, str]:
         """The settings of Airflow as it reads them from the environment."""
-        return {
+        backfill = {"NIGHTSHIFT_BACKFILL_POOL": "backfill"} if "backfill" in self.pools else {}
+        return backfill | {
             f"AIRFLOW__{section.upper()}__{key.upper()}": str(value)
             for section, settings in self.airflow.items()
             for key, value in settings.items()

@@ -108,8 +108,11 @@ def test_ticks_lie_inside_the_life_of_the_pipeline(bag: Any, dag_id: str, first:
 
 def test_resources_reach_the_task(bag: Any) -> None:
     train, gate = (bag.dags["alpha__retrain"].get_task(task) for task in ("train", "gate"))
-    assert (train.queue, train.pool, train.execution_timeout.total_seconds()) == ("gpu", "gpu", 90 * 60)
-    assert (gate.queue, gate.pool, gate.execution_timeout) == ("default", "default_pool", None)
+    assert (train.queue, train.pool, train.pool_slots) == ("gpu", "gpu", 1)
+    assert (gate.queue, gate.pool, gate.retries) == ("default", "default_pool", 2)
+    assert (train.retry_delay.total_seconds(), train.max_retry_delay.total_seconds()) == (10, 600)
+    # The step keeps the time itself: Airflow's alarm would replace its own.
+    assert train.execution_timeout is None
 
 
 def test_only_one_retrain_at_a_time_and_it_listens_to_the_asset(bag: Any) -> None:

@@ -1,14 +1,17 @@
 """Stand-ins for the steps, so that the DAGs are tested without data: they write one line each and obey wishes.
 
 A child process uses them when `site/` is on its PYTHONPATH. `FAKE_STEPS` names a folder: each call appends a JSON line
-to `calls.jsonl` there, and a file `<step>.<partition>` or `<step>` in it holds the wish: `fail`, `retryable`, `skip`
-or a JSON summary.
+to `calls.jsonl` there, and a file `<step>.<partition>` or `<step>` in it holds the wish: `fail`, `retryable`, `skip`,
+`sleep <seconds>`, `stuck` (in native code, the first time), `memory` or a JSON summary.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +53,15 @@ def _act(step: str, context: Context, arguments: dict[str, Any]) -> dict[str, An
     if wish == "fail":
         _account(context, "refused")
         raise DataError("E-FAKE-DATA", context.where, "the fake data are bad", "Send other data.")
-    if wish == "retryable":
-        tries = sum(call["step"] == step and call["partition"] == context.key for call in calls())
-        if tries == 1:
-            raise StorageError("E-FAKE-STORE", context.where, "the fake store is away")
+    is_first = sum(call["step"] == step and call["partition"] == context.key for call in calls()) == 1
+    if wish == "retryable" and is_first:
+        raise StorageError("E-FAKE-STORE", context.where, "the fake store is away")
+    if wish == "stuck" and is_first:
+        _hang_in_native_code()
+    if wish == "memory":
+        raise MemoryError("there is no more")
+    if wish.startswith("sleep"):
+        time.sleep(float(wish.split()[1]))
     if wish == "skip":
         if step == "ingest":
             _account(context, "absent")
@@ -61,6 +69,12 @@ def _act(step: str, context: Context, arguments: dict[str, Any]) -> dict[str, An
     if step == "deduplicate":
         _account(context, "clean")
     return json.loads(wish) if wish.startswith("{") else dict(SUMMARIES.get(step, {"rows": 3}))
+
+
+def _hang_in_native_code() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM, signal.SIGTERM])
+    while True:
+        ctypes.CDLL(None).usleep(900_000)
 
 
 def _account(context: Context, state: str) -> None:

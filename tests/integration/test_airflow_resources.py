@@ -1,0 +1,130 @@
+"""`resources` under a real scheduler, over fake steps: limits, retries, and a night beside a backfill."""
+
+from __future__ import annotations
+
+import json
+import signal
+import urllib.parse
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from pipelines.ledger import Ledger
+from tests.integration.test_airflow_up import Server, wait_for
+
+pytestmark = pytest.mark.slow
+
+LIMITS = "{time_limit_minutes: 0.03, retries: 3, retry_delay_seconds: 1, max_retry_delay_seconds: 2}"
+SLEEP_SECONDS = 20
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server(tmp_path_factory.mktemp("resources"))
+    gamma = started.root / "config" / "pipelines" / "gamma.yaml"
+    gamma.write_text(gamma.read_text().replace("resources:\n", f"resources:\n  validate: {LIMITS}\n"))
+    try:
+        wait_for("the server's start", started.ready)
+        started.sign_in()
+        wait_for("the DAGs", lambda: len(started.call("GET", "/api/v2/dags")[1]["dags"]) == 8)
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.process.send_signal(signal.SIGTERM)
+            started.process.wait(90)
+
+
+def trigger(server: Server, dag_id: str, partition: str) -> str:
+    """The path of a new run."""
+    body = {"logical_date": None, "partition_key": partition, "conf": {}}
+    status, run = server.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
+    assert status == 200, run
+    return f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run['dag_run_id'], safe='')}"
+
+
+def end_of(server: Server, path: str) -> str:
+    return str(wait_for("the end", lambda: _final(server.call("GET", path)[1]["state"])))
+
+
+def _final(state: str) -> str:
+    return state if state in ("success", "failed") else ""
+
+
+def tries(server: Server, path: str, task: str) -> list[str]:
+    found = server.call("GET", f"{path}/taskInstances/{task}/tries")[1]["task_instances"]
+    return [one["state"] for one in sorted(found, key=lambda one: one["try_number"])]
+
+
+def log_of(server: Server, path: str, task: str, number: int) -> str:
+    return json.dumps(server.call("GET", f"{path}/taskInstances/{task}/logs/{number}?full_content=true")[1])
+
+
+def attempts(server: Server, pipeline: str, partition: str, step: str) -> list[tuple[str, str]]:
+    """State and code of the error, per attempt."""
+    rows = Ledger(server.home.ledger_url).attempts(pipeline, partition)
+    return [(row["state"], (row["error"] or "").split(" ")[0]) for row in rows if row["step"] == step]
+
+
+def test_a_step_stuck_in_native_code_is_killed_recorded_and_retried(server: Server) -> None:
+    (server.root / "wishes" / "validate.2026-03-01").write_text("stuck")
+    path = trigger(server, "gamma__daily", "2026-03-01")
+    assert end_of(server, path) == "success"
+    assert tries(server, path, "validate") == ["failed", "success"]
+    assert attempts(server, "gamma", "2026-03-01", "validate") == [("failed", "E-RUN-TIMEOUT"), ("done", "")]
+    assert "E-RUN-TIMEOUT gamma 2026-03-01: 'validate' must end within" in log_of(server, path, "validate", 1)
+
+
+def test_out_of_memory_is_retried_once_and_then_final(server: Server) -> None:
+    (server.root / "wishes" / "validate.2026-03-02").write_text("memory")
+    path = trigger(server, "gamma__daily", "2026-03-02")
+    assert end_of(server, path) == "failed"
+    assert tries(server, path, "validate") == ["failed", "failed"]  # and not four
+    assert attempts(server, "gamma", "2026-03-02", "validate") == [("failed", "E-RUN-MEMORY")] * 2
+
+
+def test_bad_data_are_not_retried(server: Server) -> None:
+    (server.root / "wishes" / "validate.2026-03-03").write_text("fail")
+    path = trigger(server, "gamma__daily", "2026-03-03")
+    assert end_of(server, path) == "failed"
+    assert tries(server, path, "validate") == ["failed"]
+    assert attempts(server, "gamma", "2026-03-03", "validate") == [("refused", "E-FAKE-DATA")]
+
+
+def test_a_backfill_does_not_hold_up_the_night(server: Server) -> None:
+    """Eight slow days at once beside a run of the same DAG: 8 slots, of which the backfill may have 4."""
+    for day in range(2, 10):
+        (server.root / "wishes" / f"ingest.2026-03-0{day}").write_text(f"sleep {SLEEP_SECONDS}")
+    body = {
+        **{"dag_id": "alpha__daily", "from_date": "2026-03-02T00:00:00Z", "to_date": "2026-03-09T23:59:00Z"},
+        **{"max_active_runs": 8, "reprocess_behavior": "none", "run_backwards": False, "dag_run_conf": {}},
+    }
+    status, answer = server.call("POST", "/api/v2/backfills", body)
+    assert status == 200, answer
+    wait_for("a full pool", lambda: _running(server) == 4)
+    path = trigger(server, "alpha__daily", "2026-03-01")
+    assert end_of(server, path) == "success"
+    mine = server.call("GET", f"{path}/taskInstances?limit=100")[1]["task_instances"]
+    waits = {task["task_id"]: _wait(task) for task in mine if task["start_date"] and task["task_id"] != "await_history"}
+    assert len(waits) >= 8
+    assert max(waits.values()) < SLEEP_SECONDS / 2, waits
+    assert {(task["pool"], task["priority_weight"] > 0) for task in mine} == {("default_pool", True)}
+    theirs = _of_backfill(server)
+    assert {(task["pool"], task["priority_weight"] < 0) for task in theirs} == {("backfill", True)}
+    assert [task for task in theirs if task["task_id"] == "ingest" and task["state"] in ("scheduled", "running")]
+
+
+def _of_backfill(server: Server) -> list[dict[str, Any]]:
+    tasks = server.call("GET", "/api/v2/dags/alpha__daily/dagRuns/~/taskInstances?limit=500")[1]["task_instances"]
+    return [task for task in tasks if task["dag_run_id"].startswith("backfill__")]
+
+
+def _running(server: Server) -> int:
+    return sum(task["state"] == "running" for task in _of_backfill(server))
+
+
+def _wait(task: dict[str, Any]) -> float:
+    """Seconds from when a task could run until it ran."""
+    start, ready = (datetime.fromisoformat(task[key]) for key in ("start_date", "scheduled_when"))
+    return (start - ready).total_seconds()
