@@ -295,12 +295,8 @@ def _row_ids(engine: Engine, snapshot: Snapshot, partition: str) -> ir.Table:
 
 def _file_rows(snapshot: Snapshot, partition: str) -> int:
     """Rows in the footers of the published files, read by another reader than the engine."""
-    if not snapshot.files([partition]):
-        return 0
-    wanted = [("partition", "in", [partition])]
-    if snapshot.name == "quarantine":
-        wanted.append(("stage", "in", list(_STAGES)))
-    return int(snapshot.delta().to_pyarrow_dataset(partitions=wanted).count_rows())
+    stages = {"stage": _STAGES} if snapshot.name == "quarantine" else {}
+    return snapshot.count([partition], **stages)
 
 
 def _stream(engine: Engine, table: ir.Table, schema: pa.Schema) -> pa.RecordBatchReader:

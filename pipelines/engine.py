@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
 import ibis
@@ -18,17 +19,21 @@ _SHARE, _SMALL_SHARE = 0.6, 0.4
 
 
 class Engine:
-    """One DuckDB connection in UTC with a memory limit; what does not fit spills to `scratch`."""
+    """One DuckDB connection in UTC with a memory limit; what does not fit spills to a folder below `scratch`.
+
+    Files of remote tables are copied there, too, so that several passes over them cost one transfer.
+    """
 
     def __init__(self, scratch: Path, resources: Resources, is_small: bool = False) -> None:
         """A small engine has one thread, whose buffers are most of what cannot spill, and a lower limit."""
         scratch.mkdir(parents=True, exist_ok=True)
+        self._folder = TemporaryDirectory(dir=scratch)
         self._connection = ibis.duckdb.connect()
         for name, value in {
             "TimeZone": "UTC",
             "threads": 1 if is_small else resources.cpus,
             "memory_limit": f"{resources.memory_gib * (_SMALL_SHARE if is_small else _SHARE):.3f}GiB",
-            "temp_directory": str(scratch),
+            "temp_directory": self._folder.name,
         }.items():
             self._connection.raw_sql(f"SET {name} = '{value}'")
 
@@ -37,26 +42,22 @@ class Engine:
 
     def __exit__(self, *_error: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._connection.disconnect()
+        self._folder.cleanup()
 
     def scan(self, snapshot: Snapshot, partitions: Iterable[str], schema: pa.Schema | None = None) -> ir.Table:
         """The rows of these partitions, with their `partition` column; an empty table of `schema` when there are none.
 
         `schema` also fixes columns and types where older files lack a column that was added later.
         """
-        files = snapshot.files(partitions)
+        files = snapshot.local_files(partitions, Path(self._folder.name))
         wanted = schema or (snapshot.schema() if snapshot.exists else None)
         if wanted is None:
             raise ValueError(f"'{snapshot.name}' does not exist and no schema was given")
         if not files:
             return self.memory(wanted.empty_table())
-        if "://" in files[0]:
-            table = self._connection.read_in_memory(
-                snapshot.delta().to_pyarrow_dataset(partitions=[("partition", "in", sorted(set(partitions)))])
-            )
-        else:
-            table = self._connection.read_parquet(
-                files, hive_partitioning=True, hive_types_autocast=False, union_by_name=True
-            )
+        table = self._connection.read_parquet(
+            files, hive_partitioning=True, hive_types_autocast=False, union_by_name=True
+        )
         return conform(table, wanted)
 
     def memory(self, table: pa.Table) -> ir.Table:

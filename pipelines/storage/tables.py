@@ -2,26 +2,56 @@
 
 Readers hold a snapshot (one version), so they never see half a day. A writer starts from the snapshot that it
 read; if somebody else replaced the same partition since, the commit is refused instead of overwriting.
+
+Tables lie in a folder or at `s3://`. There Delta's own store commits by conditional writes; data files are fetched to
+local scratch before they are read, by the one client that notices a body that was cut short.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines.errors import StorageError
 from pipelines.storage.digests import RowDigest
+from pipelines.storage.durable import aside
 
 METADATA_KEY = "nightshift"
+_MARK_KEY = "nightshift_commit"  # names one attempt to commit
 _WRITER = WriterProperties(compression="ZSTD", compression_level=3, max_row_group_size=131_072)
 _HISTORY_SCANNED = 200
+_FETCHED_AT_ONCE = 4
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_DENIED = re.compile(r"\b(403|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken)\b")
+
+
+def storage_options(uri: str) -> dict[str, str] | None:
+    """How deltalake reaches an `s3://` table: as boto3 does (see storage/s3.py); None for a folder.
+
+    Credentials and endpoint come from the AWS_* variables or the rest of the standard chain, never from here.
+    """
+    if not uri.startswith("s3://"):
+        return None
+    return {
+        "aws_conditional_put": "etag",
+        "allow_http": str(os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")).lower(),
+        "connect_timeout": "5s",
+        "timeout": "60s",
+        "max_retries": "3",
+        "retry_timeout": "60s",
+    }
 
 
 class PublishConflict(StorageError):
@@ -46,7 +76,12 @@ class Snapshot:
 
     @classmethod
     def latest(cls, uri: str) -> Snapshot:
-        return cls(uri, DeltaTable(uri).version() if DeltaTable.is_deltatable(uri) else -1)
+        """Raises StorageError when the store does not answer: a table that cannot be read is no absent one."""
+        with store_errors(uri):
+            try:
+                return cls(uri, DeltaTable(uri, storage_options=storage_options(uri)).version())
+            except TableNotFoundError:
+                return cls(uri, -1)
 
     @property
     def exists(self) -> bool:
@@ -57,7 +92,8 @@ class Snapshot:
         return self.uri.rstrip("/").rsplit("/", 1)[-1]
 
     def delta(self) -> DeltaTable:
-        return DeltaTable(self.uri, version=self.version)
+        with store_errors(self.uri):
+            return DeltaTable(self.uri, version=self.version, storage_options=storage_options(self.uri))
 
     def schema(self) -> pa.Schema:
         return pa.schema(self.delta().schema().to_arrow())
@@ -76,12 +112,36 @@ class Snapshot:
         uris = self.delta().file_uris([("partition", "in", keys)])
         return sorted(_local_path(uri) for uri in uris)
 
+    def local_files(self, partitions: Iterable[str], scratch: Path) -> list[str]:
+        """The same files on this machine: those of a remote table are copied below `scratch`, each once.
+
+        The copies keep their `partition=...` folders. A data file never changes under its name.
+        """
+        files = self.files(partitions)
+        if not files or "://" not in files[0]:
+            return files
+        copies = [scratch / self.name / file.removeprefix(self.uri.rstrip("/") + "/") for file in files]
+        with ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
+            list(pool.map(_fetch, files, copies))
+        return [str(copy) for copy in copies]
+
     def read(self, partitions: Iterable[str], columns: list[str] | None = None) -> pa.Table:
         """Rows of these partitions as one table; meant for small results, the engine streams large ones."""
         keys = sorted(set(partitions))
         if not self.exists:
             raise StorageError("E-STORE-MISSING", self.name, "the table does not exist yet")
-        return self.delta().to_pyarrow_table(partitions=[("partition", "in", keys)] if keys else None, columns=columns)
+        with store_errors(self.uri):
+            wanted = [("partition", "in", keys)] if keys else None
+            return self.delta().to_pyarrow_table(partitions=wanted, columns=columns)
+
+    def count(self, partitions: Iterable[str], **others: Iterable[str]) -> int:
+        """Rows by the footers of the data files; `others`: values of further partition columns."""
+        keys = sorted(set(partitions))
+        if not self.files(keys):
+            return 0
+        wanted = [("partition", "in", keys), *((name, "in", sorted(values)) for name, values in others.items())]
+        with store_errors(self.uri):
+            return int(self.delta().to_pyarrow_dataset(partitions=wanted).count_rows())
 
 
 def publish(
@@ -93,6 +153,8 @@ def publish(
 ) -> Written:
     """Replaces one partition (within it only `scope`, e.g. one stage) by `rows`, in one commit on top of `base`.
 
+    A commit whose answer was lost is found by its mark and counts.
+
     Raises:
         PublishConflict: another writer replaced the partition after `base` was read.
         StorageError: the store refused; the table is unchanged.
@@ -100,29 +162,45 @@ def publish(
     reader = rows.to_reader() if isinstance(rows, pa.Table) else rows
     digest = RowDigest(reader.schema)
     where = {"partition": partition, **(scope or {})}
-    properties = CommitProperties(custom_metadata={METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    mark = uuid.uuid4().hex
+    properties = CommitProperties(custom_metadata={METADATA_KEY: json.dumps(metadata, sort_keys=True), _MARK_KEY: mark})
     stream = pa.RecordBatchReader.from_batches(reader.schema, digest.watch(reader))
+    if not base.exists:
+        _create(base.uri, reader.schema, list(where))
+        base = Snapshot(base.uri, 0)
+    target = base.delta()
     try:
-        if not base.exists:
-            _create(base.uri, reader.schema, list(where))
-            base = Snapshot(base.uri, 0)
-        target = base.delta()
-        write_deltalake(
-            target,
-            stream,
-            mode="overwrite",
-            predicate=" AND ".join(f"{column} = '{_sql_text(value)}'" for column, value in where.items()),
-            schema_mode="merge",
-            writer_properties=_WRITER,
-            commit_properties=properties,
-        )
+        with store_errors(base.uri):
+            write_deltalake(
+                target,
+                stream,
+                mode="overwrite",
+                predicate=" AND ".join(f"{column} = '{_sql_text(value)}'" for column, value in where.items()),
+                schema_mode="merge",
+                writer_properties=_WRITER,
+                commit_properties=properties,
+            )
     except CommitFailedError as error:
-        raise PublishConflict(
-            "E-PUB-CONFLICT", f"{base.name} {partition}", "another run published this partition meanwhile"
-        ) from error
-    except DeltaError as error:
-        raise StorageError("E-STORE-WRITE", f"{base.name} {partition}", str(error)[:300]) from error
-    return Written(version=target.version(), rows=digest.rows, digest=digest.hexdigest())
+        found = _version_of(base, mark)
+        if found is None:
+            raise PublishConflict(
+                "E-PUB-CONFLICT", f"{base.name} {partition}", "another run published this partition meanwhile"
+            ) from error
+    except StorageError:
+        found = _version_of(base, mark)
+        if found is None:
+            raise
+    else:
+        found = target.version()
+    return Written(version=found, rows=digest.rows, digest=digest.hexdigest())
+
+
+def _version_of(base: Snapshot, mark: str) -> int | None:
+    """The version that the commit with this mark made after `base`; None when it never arrived."""
+    latest = Snapshot.latest(base.uri)
+    with store_errors(base.uri):
+        commits = latest.delta().history(limit=max(1, latest.version - base.version))
+    return next((int(commit["version"]) for commit in commits if commit.get(_MARK_KEY) == mark), None)
 
 
 def last_publication(uri: str, partition: str) -> dict[str, str] | None:
@@ -130,26 +208,55 @@ def last_publication(uri: str, partition: str) -> dict[str, str] | None:
     latest = Snapshot.latest(uri)
     if not latest.exists:
         return None
-    for commit in latest.delta().history(limit=_HISTORY_SCANNED):
+    with store_errors(uri):
+        commits = latest.delta().history(limit=_HISTORY_SCANNED)
+    for commit in commits:
         metadata = json.loads(commit.get(METADATA_KEY) or "{}")
         if metadata.get("partition") == partition:
             return metadata
     return None
 
 
-def stream_files(paths: list[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Record batches of Parquet files in the given order, cast to `schema`."""
-    import pyarrow.parquet as pq
-
-    for path in paths:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield from pa.Table.from_batches([batch]).select(schema.names).cast(schema).to_batches()
-
-
 def _create(uri: str, schema: pa.Schema, partition_by: list[str]) -> None:
     """Creates the empty table; two writers may both try, the second finds it there."""
-    DeltaTable.create(uri, schema=schema, mode="ignore", partition_by=partition_by)
+    with store_errors(uri):
+        DeltaTable.create(
+            uri, schema=schema, mode="ignore", partition_by=partition_by, storage_options=storage_options(uri)
+        )
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Turns what deltalake raises for a store that refuses or is away into errors that name the table.
+
+    Lost races pass, they are the caller's to judge; so does trouble with a local disk.
+    """
+    try:
+        yield
+    except (CommitFailedError, TableNotFoundError):
+        raise
+    except (DeltaError, OSError) as error:
+        if isinstance(error, OSError) and "://" not in uri:
+            raise
+        text = " ".join(_COLOURS.sub("", str(error)).split())[:300]
+        if "://" not in uri:
+            raise StorageError("E-STORE-WRITE", uri, text) from error
+        if _DENIED.search(text):
+            raise StorageError("E-S3-DENIED", uri, text, "Give this role the right, then clear the task.") from error
+        raise StorageError("E-S3-UNAVAILABLE", uri, text, "Nothing was published; it is tried again.") from error
+
+
+def _fetch(url: str, copy: Path) -> None:
+    from pipelines.storage.s3 import copy_object
+
+    if copy.exists():
+        return
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    place, written = urlparse(url), aside(copy)
+    if not copy_object(place.netloc, place.path.lstrip("/"), written, url):
+        what = "a data file of the table is missing"
+        raise StorageError("E-STORE-MISSING", url, what, "Was it vacuumed or deleted? Run the partition again.")
+    os.replace(written, copy)
 
 
 def _sql_text(value: str) -> str:
