@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.home import REPOSITORY, Home
 from tests.object_store import ObjectStore
+from tests.postgres import PostgresServer
 
 ALPHA = """
 name: alpha
@@ -99,3 +100,20 @@ def s3_root(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, request:
     for name, value in object_store.environment.items():
         monkeypatch.setenv(name, value)
     return f"{object_store.root}/{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]}"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A real PostgreSQL server; take a database of your own by `fresh()`."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty ledger, of both kinds in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.fresh()

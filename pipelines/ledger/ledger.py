@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select, update
+from sqlalchemy import Connection, Engine, event, func, insert, make_url, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from pipelines.databases import open_engine
 from pipelines.errors import ModelError, StorageError
 from pipelines.ledger import schema
+from pipelines.ledger.exclusive import advisory_lock
+from pipelines.storage import durable
 
 Row = Mapping[str, Any]
 
@@ -382,6 +386,20 @@ class Ledger:
         query = select(table).where(table.c.pipeline == pipeline).order_by(table.c.partition, table.c.seq)
         return self._rows(query.where(table.c.partition == partition) if partition else query)
 
+    # -- one at a time --------------------------------------------------------------------------------------------
+
+    def exclusive(self, name: str, patience_seconds: float = 60.0) -> AbstractContextManager[None]:
+        """Only one holder per name is inside, over all machines that use this ledger; it ends with its process.
+
+        Raises:
+            StorageError: E-DB-LOCKED or E-IO-LOCKED when another stays inside for `patience_seconds`; on leaving,
+                E-DB-LOCK-LOST when the lock did not hold until then (PostgreSQL went away meanwhile).
+        """
+        if self._engine.dialect.name == "postgresql":
+            return advisory_lock(self._engine, name, patience_seconds)
+        folder = Path(str(self._engine.url.database)).parent / "locks"
+        return durable.exclusive(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock", patience_seconds)
+
     # -- plumbing -------------------------------------------------------------------------------------------------
 
     def _rows(self, query: Any) -> list[Row]:
@@ -404,7 +422,7 @@ class Ledger:
 
 
 def _engine(url: str) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True)
+    engine = open_engine(make_url(url))
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")

@@ -19,7 +19,6 @@ from typing import Any
 from pipelines.errors import StorageError
 
 _READ_BYTES = 1 << 20
-_LOCK_SECONDS = 60.0
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -97,17 +96,17 @@ def require_writable(folder: Path) -> None:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path, patience_seconds: float = 60.0) -> Iterator[None]:
     """Only one process at a time is inside, per lock file. The lock ends with its process at the latest.
 
     Raises:
-        StorageError: E-IO-LOCKED when another process stays inside for a minute.
+        StorageError: E-IO-LOCKED when another process stays inside for `patience_seconds`.
     """
     with named_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
     with file:
-        _acquire(file.fileno(), path)
+        _acquire(file.fileno(), path, patience_seconds)
         yield
 
 
@@ -141,14 +140,14 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
 
-def _acquire(descriptor: int, path: Path) -> None:
-    deadline = time.monotonic() + _LOCK_SECONDS
+def _acquire(descriptor: int, path: Path, patience_seconds: float) -> None:
+    deadline = time.monotonic() + patience_seconds
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                what = f"another process has held this lock for over {_LOCK_SECONDS:.0f} seconds"
+                what = f"another process has held this lock for over {patience_seconds:.0f} seconds"
                 raise StorageError("E-IO-LOCKED", str(path), what, "End it if it hangs, then run this again.") from None
             time.sleep(0.05)
