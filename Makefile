@@ -52,8 +52,10 @@ format: install ## write the format
 bench: install ## what the daily chain costs (docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.daily_chain
 
-lock: install ## resolve the requirements anew into constraints.txt
-	$(BIN)/uv pip compile --python $(BIN)/python --no-header --no-annotate requirements.txt requirements-dev.txt requirements-cluster.txt docker/requirements-kubernetes.txt -o constraints.txt
+LOCK := $(BIN)/uv pip compile -q --python $(BIN)/python --no-header --no-annotate
+lock: install ## resolve the requirements anew into constraints.txt and docker/constraints-cuda.txt
+	$(LOCK) requirements.txt requirements-cluster.txt requirements-dev.txt docker/requirements-images.txt docker/requirements-mlflow.txt -o constraints.txt
+	$(LOCK) docker/requirements-cuda.txt -c constraints.txt -o docker/constraints-cuda.txt
 
 clean: ## remove the virtual environment and caches; the home stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
