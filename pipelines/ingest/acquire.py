@@ -86,8 +86,13 @@ def delivered(source: FileSource, context: Context, scratch: Path) -> Iterator[D
         return
     with handle:
         texts = sidecars or _local_sidecars(path, context.where)
-        name = place if place.startswith("s3://") else path.name
-        yield Delivery(handle, path, name, texts, _identity(os.fstat(handle.fileno())))
+        yield Delivery(handle, path, _name(place, context), texts, _identity(os.fstat(handle.fileno())))
+
+
+def _name(place: str, context: Context) -> str:
+    """How rows call their file: by its name alone within this installation, so that a laptop and a cluster agree."""
+    is_elsewhere = place.startswith("s3://") and not place.startswith(f"{context.home.storage}/")
+    return place if is_elsewhere else place.rsplit("/", 1)[-1]
 
 
 def _check_inside(path: Path, folder: Path, where: str) -> None:

@@ -37,7 +37,7 @@ def fill_variables(text: str, context: Context) -> str:
 
 
 def location(template: str, context: Context) -> str:
-    """The s3:// URL, or the absolute local path (relative ones start at the home's storage), of this partition's file."""
+    """The s3:// URL, or the absolute local path of this partition's file; relative ones start at the storage."""
     filled = fill_variables(template, context).replace("{partition}", context.key)
     if "://" in filled:
         return filled
