@@ -86,6 +86,14 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         os.environ.update(before)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_known_to_be_down() -> None:
+    """No test inherits a circuit breaker that another opened."""
+    from pipelines.calls import breaker_of
+
+    breaker_of.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     """A real S3 server; use a prefix of your own below its root."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from pipelines.calls import counted
 from pipelines.context import Context
 from pipelines.errors import DataError, ModelError, NightshiftError
 from pipelines.home import REPOSITORY, Home
@@ -48,7 +49,7 @@ def run_step(
     watch = _watch(context, step, attempt, plan.is_small)
     try:
         with watched(watch):
-            summary = work(replace(context, is_small=plan.is_small))
+            summary = counted(work, replace(context, is_small=plan.is_small))
     except BaseException as error:
         failure = out_of_memory(watch, error, _peak_rss_mib()) if is_out_of_memory(error) else error
         state = "refused" if isinstance(failure, DataError | ModelError) else "failed"
