@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
+import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -46,6 +48,8 @@ def run_step(
     attempt = context.ledger.start_attempt(
         context.name, context.key, step, context.run_id, code_version(), plan.to_summary()
     )
+    worker = os.environ.get("NIGHTSHIFT_WORKER", "this machine")
+    log.info("%s %s runs on %s (host %s, process %d)", context.where, step, worker, socket.gethostname(), os.getpid())
     watch = _watch(context, step, attempt, plan.is_small)
     try:
         with watched(watch):
