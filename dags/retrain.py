@@ -22,6 +22,18 @@ from nightshift_tasks import (
 
 from pipelines.settings import Pipeline
 
+# Markdown, which the form for approvals shows. One line per reason of the gate.
+_QUESTION = """
+{%- set gate = ti.xcom_pull(task_ids="gate") -%}
+The gate would put version {{ gate.get("version") }} in the place of {{ gate.get("champion") or "no champion" }}.
+
+Asked for: {{ gate.get("trigger") }}
+{% for reason in gate.get("reasons", []) %}
+* {{ reason }}
+{%- endfor %}
+
+Nobody answering in time keeps the champion."""
+
 
 def retrain(pipeline: Pipeline) -> DAG:
     with DAG(
@@ -62,7 +74,7 @@ def _steps(pipeline: Pipeline) -> None:
         approve = ApprovePromotion(
             task_id="approve",
             subject=f"Promote the challenger of {pipeline.name}?",
-            body="{{ ti.xcom_pull(task_ids='gate') }}",
+            body=f"{_QUESTION} [All numbers](/nightshift/reports/{pipeline.name}/index.html)",
             defaults="Reject",
             response_timeout=timedelta(hours=pipeline.retrain.approve_timeout_hours),
         )

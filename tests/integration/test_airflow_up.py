@@ -197,6 +197,9 @@ def test_a_promotion_waits_for_a_person(server: Server, answer: str, promoted: s
     path = f"/api/v2/dags/gamma__retrain/dagRuns/{urllib.parse.quote(run['dag_run_id'], safe='')}"
     wait_for("the question", lambda: _states(server, path).get("approve") == "awaiting_input")
     assert _states(server, path)["promote"] not in ("success", "running")
+    question = server.call("GET", f"{path}/taskInstances/approve/-1/hitlDetails")[1]["body"]
+    assert "Asked for: manual by admin" in question
+    assert question.endswith("(/nightshift/reports/gamma/index.html)")
     wait_for("the end", lambda: _answered(server, path, answer) and server.call("GET", path)[1]["state"] == "success")
     assert _states(server, path)["promote"] == promoted
     calls = [call for call in _calls(server) if (call["step"], call["run_id"]) == ("promote", run["dag_run_id"])]
