@@ -14,6 +14,7 @@ from pipelines.settings.training import (
     Neighbours,
     SklearnEstimator,
     Task,
+    TorchMLP,
     Training,
     XGBoost,
 )
@@ -109,10 +110,12 @@ _REAL_PARAMETERS = frozenset(
     }
 )  # fmt: skip
 _TEXT_PARAMETERS = frozenset({"objective", "grow_policy", "booster", "sampling_method"})
+_TORCH_INTEGERS = frozenset({"epochs", "batch_rows"})
+_TORCH_TUNABLE = _TORCH_INTEGERS | {"learning_rate", "weight_decay", "dropout"}
 XGBOOST_PARAMETERS = INTEGER_PARAMETERS - {"rounds"} | _REAL_PARAMETERS | _TEXT_PARAMETERS
 # What this product decides itself, and where: naming one of these is a mistake worth its own sentence.
 _RESERVED = {
-    "device": "devices belong to the environment, not to a pipeline",
+    "device": "set resources.train.device",
     "nthread": "set resources.train.cpus",
     "n_jobs": "set resources.train.cpus",
     "seed": "set training.seed",
@@ -143,6 +146,8 @@ def takes_integers(family: str, parameter: str, low: float) -> bool:
     """Whether tuning must try whole numbers only; `low` is the lower end of the range."""
     if family == "xgboost":
         return parameter in INTEGER_PARAMETERS
+    if family == "torch":
+        return parameter in _TORCH_INTEGERS
     return parameter in _SKLEARN_INTEGERS or (parameter in _SKLEARN_COUNTS_OR_SHARES and low >= 1)
 
 
@@ -179,6 +184,8 @@ def _family_problems(training: Training) -> list[str]:
     model = training.model
     if isinstance(model, XGBoost):
         return _xgboost_problems(model, training.task)
+    if isinstance(model, TorchMLP):
+        return []  # typed all through
     try:
         estimator = estimator_of(model)
     except ConfigError as error:
@@ -224,6 +231,8 @@ def _parameter_problem(name: str) -> list[str]:
 def _tuning_problems(training: Training) -> list[str]:
     if training.tuning is None:
         return []
+    tunable = {"xgboost": INTEGER_PARAMETERS | _REAL_PARAMETERS, "torch": _TORCH_TUNABLE}.get(training.model.family)
+    family = {"xgboost": "XGBoost", "torch": "PyTorch"}.get(training.model.family)
     problems = []
     for name, (low, high) in training.tuning.ranges.items():
         where = f"E-MODEL-TUNING training.tuning.ranges.{name}"
@@ -231,11 +240,23 @@ def _tuning_problems(training: Training) -> list[str]:
             problems.append(f"{where}: the first value must be below the second, got [{low}, {high}]")
         if name in training.tuning.log_scale and low <= 0:
             problems.append(f"{where}: a log scale must start above 0, got {low}")
-        if training.model.family == "xgboost" and name not in (INTEGER_PARAMETERS | _REAL_PARAMETERS):
-            nearest = did_you_mean(name, INTEGER_PARAMETERS | _REAL_PARAMETERS)
-            problems.append(f"{where}: not a tunable XGBoost parameter. {nearest}".rstrip())
+        if tunable is not None and name not in tunable:
+            problems.append(f"{where}: not a tunable {family} parameter. {did_you_mean(name, tunable)}".rstrip())
+        elif training.model.family == "torch":
+            problems += _torch_range_problems(where, name, low, high)
     unknown = [name for name in training.tuning.log_scale if name not in training.tuning.ranges]
     return problems + [f"E-MODEL-TUNING training.tuning.log_scale: '{name}' has no range" for name in unknown]
+
+
+def _torch_range_problems(where: str, name: str, low: float, high: float) -> list[str]:
+    """Both ends of a range must be values that the setting itself may have."""
+    problems = []
+    for value in (low, high):
+        try:
+            TorchMLP.model_validate({"family": "torch", name: int(value) if name in _TORCH_INTEGERS else value})
+        except ValueError:
+            problems.append(f"{where}: {value} is no value of '{name}'")
+    return problems
 
 
 def _missing_problems(pipeline: Pipeline, training: Training) -> list[str]:

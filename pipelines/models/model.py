@@ -15,12 +15,14 @@ import pyarrow as pa
 from pipelines.errors import ModelError
 from pipelines.models.allowed import ESTIMATORS
 from pipelines.models.artifact import artifact_sha256, read_artifact, write_artifact
+from pipelines.models.device import CPU, Device, booster_device, confirm, for_family, gpu_trouble, smaller_if_needed
 from pipelines.models.preprocess import Preprocess
 from pipelines.models.skops_files import dump, load
 
 FORMAT = 1
 # One block of rows is prepared and scored at a time, so that memory stays flat whatever the caller passes.
 _BLOCK_ROWS = 131_072
+_SMALL_ROWS = 16_384  # when a GPU has no room for a block
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Model:
     """`types`: 'number' or 'category' per feature, in training order. `classes`: labels, smallest first.
 
     `facts`: what else the manifest keeps (parameters, rounds, seed, library versions). `version` is 0 until the
-    model is loaded from the ledger.
+    model is loaded from the ledger; `device` is where a loaded model scores.
     """
 
     family: str
@@ -40,6 +42,7 @@ class Model:
     estimator: Any
     facts: dict[str, Any]
     version: int = 0
+    device: Device = CPU
 
     @property
     def features(self) -> list[str]:
@@ -64,7 +67,7 @@ class Model:
         return replace(self, version=version)
 
     def importance(self) -> dict[str, float]:
-        """Share of each feature, summing to 1: gain for XGBoost, impurity or absolute coefficient elsewhere.
+        """Share of each feature, summing to 1: gain for XGBoost, impurity or absolute weight elsewhere.
 
         All zero where the estimator offers none of these.
         """
@@ -79,6 +82,8 @@ class Model:
         files = {imputer.file: imputer.to_bytes() for imputer in self.preprocess.imputers}
         if self.family == "xgboost":
             files["model.ubj"] = bytes(self.estimator.save_raw("ubj"))
+        elif self.family == "torch":
+            files["network.safetensors"] = self.estimator.to_bytes()
         else:
             files["estimator.skops"] = dump(self.estimator)
         manifest = {
@@ -96,17 +101,19 @@ class Model:
         return {**files, "model.json": json.dumps(manifest, indent=1, allow_nan=False).encode()}
 
     @classmethod
-    def from_files(cls, files: Mapping[str, bytes], threads: int = 1) -> Model:
-        """`threads` are those that XGBoost predicts with.
+    def from_files(cls, files: Mapping[str, bytes], threads: int = 1, device: Device = CPU) -> Model:
+        """`threads` are those that XGBoost and PyTorch predict with; `device` is where.
 
         Raises:
             ModelError: E-MODEL-FORMAT or E-MODEL-UNSAFE. Check the artifact's digest before calling this.
+                E-GPU-MISSING or E-GPU-FALLBACK when this family of models cannot use the device.
         """
         try:
             saved = json.loads(files["model.json"])
             if saved["format"] != FORMAT:
                 raise ModelError("E-MODEL-FORMAT", "model.json", f"format must be {FORMAT}, got {saved['format']}")
-            estimator = _load_estimator(saved, files, threads)
+            device = for_family(device, saved["family"], "model")
+            estimator = _load_estimator(saved, files, threads, device)
             preprocess = Preprocess.from_dict(saved["preprocess"], files)
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ModelError("E-MODEL-FORMAT", "model", f"not a model of this product: {error!r}") from error
@@ -119,6 +126,7 @@ class Model:
             preprocess=preprocess,
             estimator=estimator,
             facts=saved["facts"],
+            device=device,
         )
 
     def save(self, folder: Path) -> str:
@@ -131,25 +139,62 @@ class Model:
     def load(cls, folder: Path) -> Model:
         return cls.from_files(read_artifact(folder))
 
+    def used_device(self) -> dict[str, str]:
+        """The device that scores are computed on, and why it is another than was wanted, if it is.
+
+        Raises:
+            ModelError: E-GPU-FALLBACK when the estimator says that it is elsewhere; ask again after scoring.
+        """
+        if self.family == "xgboost":
+            confirm(self.device, booster_device(self.estimator), "'XGBoost'")
+        elif self.family == "torch":
+            confirm(self.device, str(self.estimator.device), "'torch'")
+        return self.device.facts
+
     def _block(self, table: pa.Table) -> np.ndarray:
-        matrix = self.preprocess.transform(table, np.float32 if self.family == "xgboost" else np.float64)
+        matrix = self.preprocess.transform(table, np.float64 if self.family == "sklearn" else np.float32)
         refused = self.preprocess.refused(table)
         if not self._takes_missing:
-            refused |= np.isnan(matrix).any(axis=1)
-            matrix = np.nan_to_num(matrix)
-        scores = self._raw(matrix)
+            # A category that is missing or unseen is a code of NaN, which a network takes.
+            numbers = [index for index, kind in enumerate(self.preprocess.output_types) if kind == "q"]
+            refused |= np.isnan(matrix[:, numbers]).any(axis=1)
+            matrix[:, numbers] = np.nan_to_num(matrix[:, numbers])
+        scores = smaller_if_needed(
+            lambda is_small: self._in_parts(matrix, _SMALL_ROWS if is_small else len(matrix)), "score"
+        )
         scores[refused] = np.nan
         return scores
 
+    def _in_parts(self, matrix: np.ndarray, rows: int) -> np.ndarray:
+        parts = [self._raw(matrix[start : start + rows]) for start in range(0, len(matrix), max(rows, 1))]
+        return np.concatenate(parts)
+
     def _raw(self, matrix: np.ndarray) -> np.ndarray:
         if self.family == "xgboost":
-            scores = self.estimator.inplace_predict(matrix)
+            scores = self._boosted(matrix)
+        elif self.family == "torch":
+            scores = self.estimator.scores(matrix, self.task)
         elif self.task == "regression":
             scores = self.estimator.predict(matrix)
         else:
             scores = self._probabilities(matrix)
             scores = scores[:, 1] if self.task == "binary" else scores
         return np.asarray(scores, dtype=np.float64).copy()
+
+    def _boosted(self, matrix: np.ndarray) -> np.ndarray:
+        import xgboost
+
+        if self.device.kind == "cpu":
+            scores: np.ndarray = self.estimator.inplace_predict(matrix)
+            return scores
+        types = self.preprocess.output_types
+        try:
+            found: np.ndarray = self.estimator.predict(
+                xgboost.DMatrix(matrix, feature_types=types, enable_categorical=True)
+            )
+        except xgboost.core.XGBoostError as error:
+            raise gpu_trouble(str(error), "'XGBoost'") or error from error
+        return found
 
     def _probabilities(self, matrix: np.ndarray) -> np.ndarray:
         """`(n, k)`, one column per class of the model: a class without training rows has probability 0.
@@ -163,13 +208,15 @@ class Model:
 
     @property
     def _takes_missing(self) -> bool:
-        return self.family == "xgboost" or ESTIMATORS[self.estimator_name].takes_missing
+        return self.family == "xgboost" or (self.family == "sklearn" and ESTIMATORS[self.estimator_name].takes_missing)
 
     def _output_importance(self) -> np.ndarray:
         outputs = self.preprocess.output_names
         if self.family == "xgboost":
             gains = self.estimator.get_score(importance_type="total_gain")
             return np.array([gains.get(f"f{index}", 0.0) for index in range(len(outputs))])
+        if self.family == "torch":
+            return np.asarray(self.estimator.importance())
         if hasattr(self.estimator, "feature_importances_"):
             return np.asarray(self.estimator.feature_importances_, dtype=float)
         if hasattr(self.estimator, "coef_"):
@@ -177,11 +224,20 @@ class Model:
         return np.zeros(len(outputs))
 
 
-def _load_estimator(saved: Mapping[str, Any], files: Mapping[str, bytes], threads: int) -> Any:
+def _load_estimator(saved: Mapping[str, Any], files: Mapping[str, bytes], threads: int, device: Device) -> Any:
     if saved["family"] == "xgboost":
         import xgboost
 
-        booster = xgboost.Booster({"nthread": threads})
+        booster = xgboost.Booster({"nthread": threads, "device": device.kind})
         booster.load_model(bytearray(files["model.ubj"]))
         return booster
+    if saved["family"] == "torch":
+        import torch
+
+        from pipelines.models.torch_network import Network, Shape
+
+        torch.set_num_threads(threads)
+        return Network.from_bytes(Shape.from_dict(saved["facts"]["network"]), files["network.safetensors"]).to(
+            device.kind
+        )
     return load(files["estimator.skops"], "estimator.skops", ESTIMATORS[saved["estimator"]].trusted)

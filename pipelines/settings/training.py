@@ -66,6 +66,28 @@ class XGBoost(Settings):
     parameters: dict[str, float | int | str] = Field(
         {}, description="XGBoost's own names, e.g. max_depth, learning_rate, subsample"
     )
+    checkpoint_rounds: PositiveInt = Field(
+        50, description="a killed training goes on from here; with sampled rows or columns, part of the recipe"
+    )
+
+
+class TorchMLP(Settings):
+    """A multilayer perceptron in PyTorch: scaled numbers, a learnt embedding per category."""
+
+    family: Literal["torch"]
+    hidden_layers: tuple[PositiveInt, ...] = Field((128, 64), min_length=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    epochs: PositiveInt = 50
+    batch_rows: PositiveInt = Field(1024, description="per step, over all processes together")
+    learning_rate: float = Field(0.001, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    early_stopping_epochs: PositiveInt | None = Field(5, description="judged on the last training partitions")
+    precision: Literal["float32", "bf16"] = Field("float32", description="of training; scores are always float32")
+    deterministic: bool = Field(
+        True, description="the same bytes on every CPU (one thread per process); repeatable kernels on a GPU"
+    )
+    processes: PositiveInt = Field(1, description="of torchrun, on one machine; on `cuda` one GPU each")
+    checkpoint_epochs: PositiveInt = Field(5, description="a killed training goes on from here")
 
 
 class SklearnEstimator(Settings):
@@ -76,7 +98,7 @@ class SklearnEstimator(Settings):
     parameters: dict[str, Any] = {}
 
 
-Model = Annotated[XGBoost | SklearnEstimator, Field(discriminator="family")]
+Model = Annotated[XGBoost | TorchMLP | SklearnEstimator, Field(discriminator="family")]
 
 
 class Tuning(Settings):

@@ -119,7 +119,7 @@ def _registered(context: Context, name: str, version: int, holdout: pa.Table, fr
     """A model of the ledger, loaded as scoring loads it: verified files, features by name."""
     digest = frozen.digests["holdout"]
     try:
-        model = load_model(context, version)
+        model = load_model(context, version, "evaluate")
         if problem := _other_question(context, model, frozen):
             return Candidate(name, None, version, problem=problem, holdout_digest=digest)
         scores = aligned(model.predict(holdout), model.classes, frozen.classes)

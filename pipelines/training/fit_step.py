@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -11,15 +13,18 @@ from pipelines.context import Context
 from pipelines.errors import ModelError
 from pipelines.failpoints import reach
 from pipelines.models.artifact import artifact_sha256
-from pipelines.models.fitting import fit
+from pipelines.models.checkpoints import Checkpoints
+from pipelines.models.device import Device
+from pipelines.models.fitting import Recipe, fit
 from pipelines.models.model import Model
 from pipelines.models.stored import model_address, read_stored, store_model
 from pipelines.runs.step import code_version
+from pipelines.storage.digests import combined
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import metrics
 from pipelines.training.plots import plots
 from pipelines.training.registry import Challenger, register
-from pipelines.training.tuning import can_judge, recipe_of, training_rows, tuned_parameters
+from pipelines.training.tuning import can_judge, recipe_of, training_rows, tuned_parameters, usable_device
 
 _KEPT = "model.sha256"  # digest of the fitted model, noted at the snapshot
 
@@ -29,11 +34,14 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
 
     Raises:
         ModelError: E-TRAIN-* when nothing sensible can be fitted; the champion stays.
+        ModelError: E-GPU-MISSING before any data is read, E-GPU-FALLBACK when the fit was elsewhere than asked for.
         StorageError: E-REG-DOWN when MLflow does not answer; the fitted model is kept for the retry.
     """
+    device = usable_device(context, "train")
     frozen = read_frozen(context, snapshot_id)
     started = time.monotonic()
-    model, sha256 = _kept(context, frozen) or _fit_and_keep(context, frozen)
+    checkpoints = Checkpoints(context.staged("checkpoints", snapshot_id))
+    model, sha256 = _kept(context, frozen, device) or _fit_and_keep(context, frozen, device, checkpoints)
     seconds = time.monotonic() - started
     reach("train.after_fit")
     holdout = frozen.table(context, "holdout")
@@ -44,17 +52,19 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     challenger = Challenger(
         model=model,
         sha256=sha256,
-        record=_record(context, frozen, model, found) | {"score_reference": score_reference(scores[usable])},
+        record=_record(context, frozen, model, found, device) | {"score_reference": score_reference(scores[usable])},
         metrics={**found, "train_seconds": seconds},
         pictures=plots(training.task, target[usable], scores[usable]),
     )
     version = register(context, frozen, challenger)
+    checkpoints.clear()
     return {
         "state": "done",
         "version": version,
         "snapshot_id": snapshot_id,
         "seconds": round(seconds, 2),
         "holdout": {name: rounded(value) for name, value in found.items()},
+        **_device_facts(model, device),
     }
 
 
@@ -73,8 +83,11 @@ def rounded(value: float) -> float | None:
     return float(f"{value:.5g}") if np.isfinite(value) else None
 
 
-def _kept(context: Context, frozen: Frozen) -> tuple[Model, str] | None:
-    """The model that an earlier attempt fitted, if its files are the ones that were written; nothing else is parsed."""
+def _kept(context: Context, frozen: Frozen, device: Device) -> tuple[Model, str] | None:
+    """The model that an earlier attempt fitted on this device, if its files are the ones that were written.
+
+    Nothing else is parsed.
+    """
     note = frozen.files(context).read(_KEPT)
     if note is None:
         return None
@@ -83,24 +96,54 @@ def _kept(context: Context, frozen: Frozen) -> tuple[Model, str] | None:
     except ModelError:
         return None
     sha256 = artifact_sha256(files)
-    return (Model.from_files(files), sha256) if sha256 == note.decode() else None
+    if sha256 != note.decode():
+        return None
+    model = Model.from_files(files)
+    return (model, sha256) if model.facts.get("device") == device.kind else None
 
 
-def _fit_and_keep(context: Context, frozen: Frozen) -> tuple[Model, str]:
+def _fit_and_keep(context: Context, frozen: Frozen, device: Device, checkpoints: Checkpoints) -> tuple[Model, str]:
     """Fits, stores the files, notes their digest at the snapshot: a registry that is away costs no second training."""
-    model = _fit(context, frozen)
+    model = _fit(context, frozen, device, checkpoints)
     sha256 = store_model(context.home, context.name, model.to_files())
     frozen.files(context).write(_KEPT, sha256.encode())
     return model, sha256
 
 
-def _fit(context: Context, frozen: Frozen) -> Model:
+def _fit(context: Context, frozen: Frozen, device: Device, checkpoints: Checkpoints) -> Model:
+    recipe = recipe_of(context, frozen, device).with_parameters(tuned_parameters(context, frozen))
     rows, validation = training_rows(context, frozen)
     usable = validation if can_judge(rows, validation) else None
-    return fit(recipe_of(context, frozen).with_parameters(tuned_parameters(context, frozen)), rows, usable)
+    return fit(recipe, rows, usable, checkpoints.at(_fit_digest(recipe, frozen)))
 
 
-def _record(context: Context, frozen: Frozen, model: Model, holdout: dict[str, float]) -> dict[str, Any]:
+def _fit_digest(recipe: Recipe, frozen: Frozen) -> str:
+    """Of everything that determines a fit: another recipe, other code or another library finds no checkpoint."""
+    return combined(
+        json.dumps(frozen.digests, sort_keys=True),
+        recipe.training.digest(),
+        json.dumps([dict(recipe.types), recipe.classes, recipe.threads, recipe.device.kind]),
+        code_version(),
+        *(f"{name} {_installed(name)}" for name in ("xgboost", "xgboost-cpu", "torch")),
+    )[:32]
+
+
+def _installed(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def _device_facts(model: Model, device: Device) -> dict[str, str]:
+    """The device that the model said it was fitted on, and why it is not the one that was wanted."""
+    used = str(model.facts["device"])
+    return {"device": used} | ({"device_note": device.note} if device.note else {})
+
+
+def _record(
+    context: Context, frozen: Frozen, model: Model, holdout: dict[str, float], device: Device
+) -> dict[str, Any]:
     """What the ledger keeps of a model: everything that made it, and what it is compared by later."""
     training, label = required(context)
     return {
@@ -123,6 +166,7 @@ def _record(context: Context, frozen: Frozen, model: Model, holdout: dict[str, f
         "settings": {"training": training.digest(), "label": label.digest(), "pipeline": context.pipeline.digest()},
         "code_version": code_version(),
         "seed": training.seed,
+        **_device_facts(model, device),
         "holdout_metrics": {name: rounded(value) for name, value in holdout.items()},
         "importance": {name: rounded(value) for name, value in model.importance().items()},
     }

@@ -205,6 +205,7 @@ def _describe(client: MlflowClient, run_id: str, context: Context, frozen: Froze
         "as_of": frozen.as_of,
         "estimator": record["estimator"],
         "seed": record["seed"],
+        "device": record["device"],
         "training_partitions": f"{frozen.training_partitions[0]}..{frozen.training_partitions[-1]}",
         "holdout_partitions": f"{frozen.holdout_partitions[0]}..{frozen.holdout_partitions[-1]}",
         **{f"model.{name}": value for name, value in record["parameters"].items()},
@@ -215,6 +216,7 @@ def _describe(client: MlflowClient, run_id: str, context: Context, frozen: Froze
         "nightshift.snapshot_id": frozen.snapshot_id,
         "nightshift.config_digest": record["settings"]["pipeline"],
         "nightshift.code_version": record["code_version"],
+        "nightshift.device": record["device"],
     }
     numbers = [Metric(name, float(value), 0, 0) for name, value in challenger.metrics.items() if np.isfinite(value)]
     client.log_batch(

@@ -11,8 +11,9 @@ import pyarrow as pa
 from pipelines.context import Context
 from pipelines.errors import ModelError
 from pipelines.models.allowed import takes_integers
+from pipelines.models.device import CPU, Device, for_family, resolve
 from pipelines.models.fitting import Recipe, Rows, fit_on_part
-from pipelines.settings.training import Tuning
+from pipelines.settings.training import TorchMLP, Tuning
 from pipelines.storage.durable import canonical_json
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import default_metric, direction, metric
@@ -26,16 +27,17 @@ def tune(context: Context, snapshot_id: str) -> dict[str, Any]:
     training, _ = required(context)
     if training.tuning is None:
         return {"state": "done", "snapshot_id": snapshot_id, "tuned": False}
+    device = usable_device(context, "tune")
     frozen = read_frozen(context, snapshot_id)
     known = frozen.files(context).read(_FOUND)
     if known:
         return {"state": "unchanged", "snapshot_id": snapshot_id, "tuned": True, **json.loads(known)}
-    found = search(context, frozen, training.tuning)
+    found = {**search(context, frozen, training.tuning, device), **device.facts}
     frozen.files(context).write(_FOUND, canonical_json(found))
     return {"state": "done", "snapshot_id": snapshot_id, "tuned": True, **found}
 
 
-def search(context: Context, frozen: Frozen, tuning: Tuning) -> dict[str, Any]:
+def search(context: Context, frozen: Frozen, tuning: Tuning, device: Device = CPU) -> dict[str, Any]:
     """`{"parameters", "value", "trials"}` of the best trial; the same seed and rows give the same trials."""
     import optuna
 
@@ -45,7 +47,7 @@ def search(context: Context, frozen: Frozen, tuning: Tuning) -> dict[str, Any]:
     if not can_judge(rows, validation):
         raise _untunable(context, "the last training partitions and those before them must both hold two label values")
     name = training.metric or default_metric(training.task)
-    recipe = recipe_of(context, frozen)
+    recipe = recipe_of(context, frozen, device)
 
     def objective(trial: optuna.Trial) -> float:
         chosen = {parameter: _suggest(trial, tuning, parameter, training.model.family) for parameter in tuning.ranges}
@@ -98,9 +100,22 @@ def tuned_parameters(context: Context, frozen: Frozen) -> dict[str, Any]:
     return dict(json.loads(found)["parameters"])
 
 
-def recipe_of(context: Context, frozen: Frozen) -> Recipe:
+def recipe_of(context: Context, frozen: Frozen, device: Device = CPU) -> Recipe:
     training, _ = required(context)
-    return Recipe(training, frozen.types, frozen.classes, context.pipeline.resources_of("train").cpus)
+    threads = context.pipeline.resources_of("train").cpus
+    return Recipe(training, frozen.types, frozen.classes, threads, device, context.is_small)
+
+
+def usable_device(context: Context, step: str) -> Device:
+    """Where `step` fits models, found out before any data is read.
+
+    Raises:
+        ModelError: E-GPU-MISSING when it must be a GPU and the model's family can use none here.
+    """
+    model = required(context)[0].model
+    processes = model.processes if isinstance(model, TorchMLP) else 1
+    where = f"{context.where} {step}"
+    return for_family(resolve(context.pipeline.resources_of(step), where), model.family, where, processes)
 
 
 def training_rows(context: Context, frozen: Frozen) -> tuple[Rows, np.ndarray]:

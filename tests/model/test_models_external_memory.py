@@ -2,13 +2,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.models import fitting
+from pipelines.models import xgboost_fitting
 from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.settings.training import Training
 
 
 def test_matrix_on_disk_gives_the_bytes_of_the_one_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "_BLOCK_ROWS", 300)
+    monkeypatch.setattr(xgboost_fitting, "_BLOCK_ROWS", 300)
     random = np.random.default_rng(0)
     x, kind = random.normal(size=2000), random.choice(["a", "b", "c"], 2000)
     table = pa.table({"x": np.where(x > 2, np.nan, x), "kind": pa.array(list(kind)).cast(pa.string())})

@@ -1,0 +1,83 @@
+"""What a training is made from: the rows, and everything else that determines the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.models.allowed import estimator_of
+from pipelines.models.device import CPU, Device
+from pipelines.models.preprocess import Preprocess, fit_preprocess, missing_values
+from pipelines.settings.training import Drop, SklearnEstimator, TorchMLP, Training, XGBoost
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Features with their targets: 0/1, class numbers or values; `weight` is None for equal weights."""
+
+    table: pa.Table
+    target: np.ndarray
+    weight: np.ndarray | None = None
+
+    def take(self, chosen: np.ndarray) -> Rows:
+        """`chosen`: a boolean mask `(n_rows,)`."""
+        weight = None if self.weight is None else self.weight[chosen]
+        return Rows(self.table.filter(pa.array(chosen)), self.target[chosen], weight)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything but the rows that determines a model. `is_small`: memory was short, the same with less of it."""
+
+    training: Training
+    types: Mapping[str, str]
+    classes: list[str]
+    threads: int
+    device: Device = CPU
+    is_small: bool = False
+
+    def with_parameters(self, chosen: Mapping[str, Any]) -> Recipe:
+        """The recipe with tuned parameters."""
+        model = self.training.model
+        if isinstance(model, TorchMLP):
+            update = dict(chosen)
+        else:
+            # 'rounds' belongs to the model itself, the others are the library's.
+            own = {
+                name: int(value) for name, value in chosen.items() if isinstance(model, XGBoost) and name == "rounds"
+            }
+            given = {name: value for name, value in chosen.items() if name != "rounds"}
+            update = {"parameters": {**model.parameters, **given}, **own}
+        return replace(self, training=self.training.model_copy(update={"model": model.model_copy(update=update)}))
+
+
+def prepare(recipe: Recipe, table: pa.Table) -> Preprocess:
+    """What turns features into the numbers that this family of models takes, learnt from `table`."""
+    model = recipe.training.model
+    own = estimator_of(model) if isinstance(model, SklearnEstimator) else None
+    is_network = isinstance(model, TorchMLP)
+    return fit_preprocess(
+        table,
+        recipe.types,
+        recipe.training.missing,
+        one_hot=own is not None,
+        scaled=is_network or (own is not None and own.scaled),
+        takes_missing=own.takes_missing if own else not is_network,
+        seed=recipe.training.seed,
+    )
+
+
+def lacking(recipe: Recipe, table: pa.Table) -> np.ndarray:
+    """`(n_rows,)` True where a feature of strategy 'drop' is missing."""
+    found = np.zeros(table.num_rows, dtype=bool)
+    for name, kind in recipe.types.items():
+        if isinstance(recipe.training.missing.get(name) or recipe.training.missing.get("default"), Drop):
+            found |= missing_values(table.column(name), kind)
+    return found

@@ -1,0 +1,76 @@
+"""Fits an allowed scikit-learn estimator."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import warnings
+from typing import Any
+
+import numpy as np
+import sklearn
+from threadpoolctl import threadpool_limits
+
+from pipelines.errors import ModelError
+from pipelines.models.allowed import estimator_of
+from pipelines.models.model import Model
+from pipelines.models.recipe import Recipe, Rows, prepare
+from pipelines.settings.training import SklearnEstimator
+
+
+def build_estimator(settings: SklearnEstimator, seed: int, threads: int) -> Any:
+    """An unfitted estimator from the allow-list.
+
+    Raises:
+        ModelError: E-MODEL-PARAMETER when scikit-learn refuses a parameter.
+    """
+    own = estimator_of(settings)
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.parameters.items()}
+    parameters = {**given, **own.fixed}
+    parameters |= {"random_state": seed} if own.seeded else {}
+    parameters |= {"n_jobs": threads} if own.threaded else {}
+    try:
+        return getattr(importlib.import_module(own.module), settings.estimator)(**parameters)
+    except TypeError as error:
+        raise ModelError("E-MODEL-PARAMETER", f"training.model '{settings.estimator}'", str(error)) from error
+
+
+def fit_sklearn(recipe: Recipe, rows: Rows) -> Model:
+    settings = recipe.training.model
+    if not isinstance(settings, SklearnEstimator):
+        raise TypeError("not a scikit-learn model")
+    preprocess = prepare(recipe, rows.table)
+    build = estimator_of(settings)
+    estimator = build_estimator(settings, recipe.training.seed, recipe.threads)
+    weighted = rows.weight is not None and "sample_weight" in inspect.signature(estimator.fit).parameters
+    if rows.weight is not None and not weighted:
+        raise ModelError("E-MODEL-PARAMETER", "training.weight", f"'{settings.estimator}' cannot weigh rows")
+    fit_options = {"sample_weight": rows.weight} if weighted else {}
+    target = rows.target if recipe.training.task == "regression" else rows.target.astype(np.int64)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with threadpool_limits(recipe.threads):
+                estimator.fit(preprocess.transform(rows.table), target, **fit_options)
+        except ValueError as error:
+            raise ModelError("E-TRAIN-FIT", f"'{settings.estimator}'", str(error)[:400]) from error
+    if build.threaded:
+        # Forests add up their trees in the order in which threads finish: one thread keeps scores repeatable.
+        estimator.set_params(n_jobs=1)
+    facts = {
+        "seed": recipe.training.seed,
+        "parameters": {name: settings.parameters[name] for name in sorted(settings.parameters)},
+        "device": "cpu",
+        "warnings": sorted({str(item.message)[:200] for item in caught if "onverge" in str(item.message)}),
+        "libraries": {"scikit-learn": sklearn.__version__},
+    }
+    return Model(
+        "sklearn",
+        settings.estimator,
+        recipe.training.task,
+        dict(recipe.types),
+        recipe.classes,
+        preprocess,
+        estimator,
+        facts,
+    )

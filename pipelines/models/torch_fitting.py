@@ -1,0 +1,121 @@
+"""Fits a network: finds its number of epochs on a later slice, then learns from all rows; in one process or several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipelines.models.checkpoints import Checkpoints
+from pipelines.models.device import confirm, smaller_if_needed
+from pipelines.models.model import Model
+from pipelines.models.preprocess import Preprocess
+from pipelines.models.recipe import Recipe, Rows, prepare
+from pipelines.models.torch_network import Shape
+from pipelines.models.torch_processes import train_in_processes
+from pipelines.models.torch_training import Arrays, Plan, Trained, train_network
+from pipelines.settings.training import TorchMLP
+
+_WHERE = "'torch'"
+
+
+def fit_torch(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: Checkpoints | None) -> Model:
+    """`validation`: mask of the latest rows, on which the number of epochs is found before all rows are learnt from."""
+    epochs, stopped = _settings(recipe).epochs, None
+    if validation is not None and _settings(recipe).early_stopping_epochs:
+        search = checkpoints.at("search") if checkpoints else None
+        stopped = fit_torch_stopping_early(recipe, rows, validation, search).facts["epochs"]
+        epochs = stopped
+    preprocess = prepare(recipe, rows.table)
+    final = checkpoints.at("final") if checkpoints else None
+    trained = _trained(recipe, preprocess, rows, None, epochs, final)
+    return _model(recipe, preprocess, trained, early_stopped=stopped is not None)
+
+
+def fit_torch_stopping_early(
+    recipe: Recipe, rows: Rows, validation: np.ndarray, checkpoints: Checkpoints | None = None
+) -> Model:
+    """Fits on the earlier rows only, at most `epochs`, and keeps the network of the best epoch."""
+    early, late = rows.take(~validation), rows.take(validation)
+    preprocess = prepare(recipe, early.table)
+    trained = _trained(recipe, preprocess, early, late, _settings(recipe).epochs, checkpoints)
+    return _model(recipe, preprocess, trained, early_stopped=True)
+
+
+def _trained(
+    recipe: Recipe, preprocess: Preprocess, rows: Rows, late: Rows | None, epochs: int, checkpoints: Checkpoints | None
+) -> Trained:
+    processes = _settings(recipe).processes
+    arrays, validation = _arrays(preprocess, rows), _arrays(preprocess, late) if late is not None else None
+
+    def train(is_small: bool) -> Trained:
+        plan = _plan(recipe, preprocess, epochs, is_small)
+        if processes > 1:
+            return train_in_processes(plan, arrays, validation, checkpoints, processes)
+        return train_network(plan, arrays, validation, checkpoints)
+
+    trained = smaller_if_needed(train, _WHERE)
+    confirm(recipe.device, trained.device, _WHERE)
+    return trained
+
+
+def _plan(recipe: Recipe, preprocess: Preprocess, epochs: int, is_small: bool) -> Plan:
+    settings = _settings(recipe)
+    outputs = len(recipe.classes) if recipe.training.task == "multiclass" else 1
+    return Plan(
+        shape=Shape.of(preprocess, settings.hidden_layers, outputs, settings.dropout),
+        task=recipe.training.task,
+        seed=recipe.training.seed,
+        epochs=epochs,
+        patience=settings.early_stopping_epochs,
+        batch_rows=settings.batch_rows,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        precision=settings.precision,
+        deterministic=settings.deterministic,
+        device=recipe.device.kind,
+        threads=max(1, recipe.threads // settings.processes),
+        checkpoint_epochs=settings.checkpoint_epochs,
+        is_small=is_small,
+    )
+
+
+def _arrays(preprocess: Preprocess, rows: Rows) -> Arrays:
+    return Arrays(preprocess.transform(rows.table, np.float32), rows.target.astype(np.float64), rows.weight)
+
+
+def _model(recipe: Recipe, preprocess: Preprocess, trained: Trained, early_stopped: bool) -> Model:
+    settings = _settings(recipe)
+    left_out = {"family", "epochs", "checkpoint_epochs"}
+    parameters: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in sorted(settings.model_dump().items())
+        if name not in left_out
+    }
+    facts = {
+        "epochs": trained.epochs,
+        "early_stopped": early_stopped,
+        "seed": recipe.training.seed,
+        "parameters": parameters,
+        "device": recipe.device.kind,
+        "network": trained.network.shape.to_dict(),
+        "libraries": {"torch": torch.__version__},
+    }
+    return Model(
+        "torch",
+        "TorchMLP",
+        recipe.training.task,
+        dict(recipe.types),
+        recipe.classes,
+        preprocess,
+        trained.network,
+        facts,
+    )
+
+
+def _settings(recipe: Recipe) -> TorchMLP:
+    model = recipe.training.model
+    if not isinstance(model, TorchMLP):
+        raise TypeError("not a PyTorch model")
+    return model
