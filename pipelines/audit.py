@@ -49,7 +49,16 @@ def audit(context: Context) -> Summary:
     pin = pinned(context)
     if pin is None:
         return _without_scores(context)
-    scores = staged_scores(context, pin)
+    with context.scratch("audit") as scratch:
+        findings = _judge(context, pin, staged_scores(context, pin, scratch))
+    _record(context, pin, findings)
+    if findings.problems:
+        close_pin(context)
+        raise _refusal(context, findings)
+    return {"state": "done", "outcome": "PASS", "notes": findings.notes, **findings.numbers}
+
+
+def _judge(context: Context, pin: Pin, scores: Scores) -> Findings:
     findings = Findings({"staged": scores.digest, "model_version": pin.model_version, "rows": scores.rows})
     open_model(context, pin)
     _check_model(context, pin, scores, findings)
@@ -59,11 +68,7 @@ def audit(context: Context) -> Summary:
         _check_keys(engine, table, pin, findings)
         _check_values(context, engine, table, findings)
         _check_shift(context, pin, engine, table, findings)
-    _record(context, pin, findings)
-    if findings.problems:
-        close_pin(context)
-        raise _refusal(context, findings)
-    return {"state": "done", "outcome": "PASS", "notes": findings.notes, **findings.numbers}
+    return findings
 
 
 def _without_scores(context: Context) -> Summary:
@@ -92,8 +97,7 @@ def _check_model(context: Context, pin: Pin, scores: Scores, findings: Findings)
 
 def _check_rows(context: Context, pin: Pin, scores: Scores, findings: Findings) -> None:
     """Rows in = scored + refused, the input counted twice: by its publication and by its Parquet files."""
-    files = pin.features(context).files([context.key])
-    in_files = sum(pq.read_metadata(path).num_rows for path in files)
+    in_files = pin.features(context).count([context.key])
     scored = sum(pq.read_metadata(path).num_rows for path in scores.scored_files)
     refused = sum(pq.read_metadata(shard.refused).num_rows for shard in scores.shards)
     clean = context.ledger.publication(context.name, "clean", context.key)

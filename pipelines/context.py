@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pipelines.home import Home
 from pipelines.ledger import Ledger, Row
 from pipelines.partitions import Partition
 from pipelines.settings.pipeline import Pipeline
+from pipelines.storage.exports import Exports
 from pipelines.storage.files import Files
 from pipelines.storage.tables import PublishConflict, Snapshot, last_publication, publish
 
@@ -78,11 +79,22 @@ class Context:
         with tempfile.TemporaryDirectory(prefix=f"{step}-", dir=self.home.scratch) as folder:
             yield Path(folder)
 
-    def staging(self, *parts: str) -> Path:
-        """A folder for unpublished work of this pipeline, e.g. staged score shards; nobody but steps reads it."""
-        folder = self.home.root / "staging" / self.name / Path(*parts)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    @property
+    def reports(self) -> Files:
+        """Data Docs and drift reports, for people."""
+        return self.home.files("reports", self.name)
+
+    @property
+    def exports(self) -> Exports:
+        return Exports(self.home.files("exports", self.name), self.home.scratch)
+
+    def release_path(self, release_id: str) -> str:
+        """Below the storage, so that a restored or moved one stays true."""
+        return f"exports/{self.name}/{self.exports.folder(self.key, release_id)}"
+
+    def only_release(self) -> AbstractContextManager[None]:
+        """One process at a time, over all machines, switches what readers see of this partition and records it."""
+        return self.ledger.exclusive(f"release {self.name} {self.key}")
 
     def content_digests(self, table: str, partitions: list[str]) -> dict[str, str]:
         """Digest per published partition: the inputs on which a derived partition depends."""

@@ -11,7 +11,6 @@ from pipelines.engine import Engine
 from pipelines.errors import DataError, ModelError, names, quote
 from pipelines.ledger import Row
 from pipelines.staged import champion_for
-from pipelines.storage.exports import Exports
 from pipelines.storage.tables import Snapshot
 
 Record = dict[str, Any]
@@ -190,7 +189,7 @@ def _release(context: Context) -> Record | None:
     if not history:
         return None
     row = history[-1]
-    exports = Exports(context.home.exports(context.name))
+    exports = context.exports
     manifest = exports.manifest(context.key, row["release_id"]) or {"files": []}
     return {
         "release_id": row["release_id"],

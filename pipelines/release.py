@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,14 @@ from pipelines.ledger import Row
 from pipelines.retract import retract, sweep
 from pipelines.staged import Pin, Scores, champion_for, close_pin, pinned, staged_scores, why_nothing
 from pipelines.storage.digests import RowDigest, combined
-from pipelines.storage.durable import aside, named_errors
-from pipelines.storage.exports import Exports, write_groups
+from pipelines.storage.durable import named_errors
+from pipelines.storage.parquet_files import write_groups
 from pipelines.storage.tables import Snapshot
 
 __all__ = ["release", "retract", "sweep"]
 
 Summary = dict[str, Any]
+_TRIES = 5
 _WRITTEN_BYTES_PER_STAGED = 4  # sorted copy, export, predictions, and columns carried from clean
 
 
@@ -59,41 +59,38 @@ def release(context: Context, force: bool = False) -> Summary:
     if pin is None:
         return _without_scores(context)
     base = context.snapshot("predictions")
-    scores = staged_scores(context, pin)
-    _require_audit(context, scores)
-    exports = Exports(context.home.exports(context.name))
-    staged_bytes = sum(path.stat().st_size for path in scores.scored_files)
-    exports.prepare(_WRITTEN_BYTES_PER_STAGED * staged_bytes)
-    with _sorted_rows(context, pin, scores) as rows:
+    with context.scratch("release") as scratch:
+        scores = staged_scores(context, pin, scratch)
+        _require_audit(context, scores)
+        staged_bytes = sum(path.stat().st_size for path in scores.scored_files)
+        context.exports.prepare(_WRITTEN_BYTES_PER_STAGED * staged_bytes)
+        rows = _sorted_rows(context, pin, scores, scratch)
         release_id = combined(context.name, context.key, rows.digest, pin.model_version, pin.artifact_sha256)[:20]
         taken_back = _retraction(context, release_id)
         if taken_back and not force:
             return {"state": "skipped", "reason": f"retracted: {taken_back['reason']}", "release_id": release_id}
-        return _publish(context, pin, scores, exports, base, rows, release_id)
+        return _publish(context, pin, scores, base, rows, release_id)
 
 
-def _publish(
-    context: Context, pin: Pin, scores: Scores, exports: Exports, base: Snapshot, rows: Rows, release_id: str
-) -> Summary:
+def _publish(context: Context, pin: Pin, scores: Scores, base: Snapshot, rows: Rows, release_id: str) -> Summary:
     shared = {"model_version": pin.model_version, "is_hindsight": pin.is_hindsight, "release_id": release_id}
-    digest = _export(context, pin, scores, exports, rows, release_id, shared)
+    digest = _export(context, pin, scores, rows, release_id, shared)
     input_digest = combined("predictions", release_id)
     if context.published("predictions", input_digest) is None:
         published = _prediction_rows(context, rows, shared)
         facts = {"rows": rows.count, **shared, "columns": published.schema.names}
         context.publish("predictions", base, published, input_digest, facts)
-    with exports.lock(context.key):
-        _require_newest(context, input_digest)
-        switched = exports.point(context.key, release_id)
+    with context.only_release():
+        switched = _switch(context, input_digest, release_id)
         reach("export.after_pointer")
-        recorded = _record(context, exports, rows, digest, shared)
+        recorded = _record(context, rows, digest, shared)
     close_pin(context)
     return {
         "state": "done" if switched or recorded else "unchanged",
         "rows": rows.count,
         "refused": scores.refused,
         "digest": digest,
-        "path": _relative(context, exports, release_id),
+        "path": context.release_path(release_id),
         **shared,
     }
 
@@ -123,26 +120,22 @@ def _unaudited(context: Context, what: str) -> DataError:
     )
 
 
-@contextmanager
-def _sorted_rows(context: Context, pin: Pin, scores: Scores) -> Iterator[Rows]:
+def _sorted_rows(context: Context, pin: Pin, scores: Scores, scratch: Path) -> Rows:
     """Scores of all shards in row_id order with the carried columns of `clean`, so that shards leave no trace."""
-    path = aside(context.staging("scores", context.key, pin.digest) / "sorted.parquet")
-    try:
-        with context.engine("release") as engine, named_errors(path):
-            table = _with_carried(context, engine, engine.read_parquet(scores.scored_files), pin)
-            reader = engine.reader(table, order_by=["row_id"])
-            digest = RowDigest(reader.schema)
-            count = write_groups(path, reader.schema, digest.watch(reader), "snappy")
-        if count != scores.rows:
-            raise DataError(
-                "E-RELEASE-ROWS",
-                context.where,
-                f"each of the {scores.rows} scored rows must have one row in 'clean', got {count}",
-                "Nothing was released. Run the partition again from 'deduplicate'.",
-            )
-        yield Rows(path, reader.schema, count, digest.hexdigest())
-    finally:
-        path.unlink(missing_ok=True)
+    path = scratch / "sorted.parquet"
+    with context.engine("release") as engine, named_errors(path):
+        table = _with_carried(context, engine, engine.read_parquet(scores.scored_files), pin)
+        reader = engine.reader(table, order_by=["row_id"])
+        digest = RowDigest(reader.schema)
+        count = write_groups(path, reader.schema, digest.watch(reader), "snappy")
+    if count != scores.rows:
+        raise DataError(
+            "E-RELEASE-ROWS",
+            context.where,
+            f"each of the {scores.rows} scored rows must have one row in 'clean', got {count}",
+            "Nothing was released. Run the partition again from 'deduplicate'.",
+        )
+    return Rows(path, reader.schema, count, digest.hexdigest())
 
 
 def _with_carried(context: Context, engine: Engine, scored: ir.Table, pin: Pin) -> ir.Table:
@@ -165,7 +158,6 @@ def _export(
     context: Context,
     pin: Pin,
     scores: Scores,
-    exports: Exports,
     rows: Rows,
     release_id: str,
     shared: dict[str, Any],
@@ -189,7 +181,7 @@ def _export(
     same = [row for row in context.ledger.releases(context.name, context.key) if row["release_id"] == release_id]
     recorded = same[-1]["digest"] if same else None
     compression = context.pipeline.export.compression
-    return exports.write(context.key, release_id, schema, batches, compression, facts, recorded)
+    return context.exports.write(context.key, release_id, schema, batches, compression, facts, recorded)
 
 
 def _prediction_rows(context: Context, rows: Rows, shared: dict[str, Any]) -> pa.RecordBatchReader:
@@ -222,6 +214,20 @@ def _with_constants(
     return schema, batches()
 
 
+def _switch(context: Context, input_digest: str, release_id: str) -> bool:
+    """Makes readers see this release; False when they do already.
+
+    The pointer is read before the ledger is asked: a run that stops in between finds it moved and asks again.
+    """
+    for _ in range(_TRIES):
+        seen = context.exports.seen(context.key)
+        _require_newest(context, input_digest)
+        if context.exports.point(seen, release_id):
+            return seen.release_id != release_id
+    what = f"the pointer of this partition was moved by others {_TRIES} times in a row"
+    raise StorageError("E-PUB-FENCED", f"{context.name}.exports {context.key}", what, "It is tried again.")
+
+
 def _require_newest(context: Context, input_digest: str) -> None:
     """A run that was stopped for long must not switch the pointer back."""
     newest = context.ledger.publication(context.name, "predictions", context.key)
@@ -234,7 +240,7 @@ def _require_newest(context: Context, input_digest: str) -> None:
         )
 
 
-def _record(context: Context, exports: Exports, rows: Rows, digest: str, shared: dict[str, Any]) -> bool:
+def _record(context: Context, rows: Rows, digest: str, shared: dict[str, Any]) -> bool:
     """True when the ledger did not yet say that this release is the current one."""
     known = context.ledger.releases(context.name, context.key)
     is_known = any(row["release_id"] == shared["release_id"] and row["state"] == "released" for row in known)
@@ -243,16 +249,11 @@ def _record(context: Context, exports: Exports, rows: Rows, digest: str, shared:
         context.key,
         row_count=rows.count,
         digest=digest,
-        path=_relative(context, exports, shared["release_id"]),
+        path=context.release_path(shared["release_id"]),
         run_id=context.run_id,
         **shared,
     )
     return not is_known
-
-
-def _relative(context: Context, exports: Exports, release_id: str) -> str:
-    """Below the home folder, so that a restored or moved home stays true."""
-    return str(exports.folder(context.key, release_id).relative_to(context.home.root))
 
 
 def _retraction(context: Context, release_id: str) -> Row | None:

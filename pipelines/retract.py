@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 from typing import Any
 
-from pipelines.context import Context, remove_folder
-from pipelines.errors import DataError
+from pipelines.context import Context
+from pipelines.errors import DataError, StorageError
 from pipelines.failpoints import reach
 from pipelines.ledger import Row
 from pipelines.storage.digests import combined
-from pipelines.storage.durable import sha256_of
-from pipelines.storage.exports import MANIFEST, Exports
+from pipelines.storage.exports import Exports
 
 Summary = dict[str, Any]
 
@@ -26,12 +23,15 @@ def retract(context: Context, reason: str, actor: str) -> Summary:
     Raises:
         DataError: E-RETRACT-NOTHING when this partition was never released.
     """
-    exports = Exports(context.home.exports(context.name))
-    with exports.lock(context.key):
-        taken = _current(context, exports)
+    exports = context.exports
+    with context.only_release():
+        seen = exports.seen(context.key)
+        taken = _current(context, exports, seen.release_id)
         if taken is None:
             return _nothing_left(context)
-        exports.unpoint(context.key)
+        if not exports.unpoint(seen):
+            what = "another run switched what readers see meanwhile"
+            raise StorageError("E-PUB-FENCED", f"{context.name}.exports {context.key}", what, "Retract it again.")
         reach("retract.after_pointer")
         tombstone = {"release_id": taken["release_id"], "model_version": taken["model_version"]}
         exports.bury(context.key, {**tombstone, "reason": reason, "actor": actor})
@@ -45,24 +45,25 @@ def sweep(context: Context, older_than_hours: float = 24, dry_run: bool = False)
 
     Never touches what a pointer or the ledger names. The age keeps it away from runs that are still at work.
     """
-    exports = Exports(context.home.exports(context.name))
     before = time.time() - older_than_hours * 3600
     known = {(row["partition"], row["release_id"]) for row in context.ledger.releases(context.name)}
-    leftovers = exports.leftovers(known, before)
-    staged = [folder for folder in context.staging("scores").glob("*/*") if _newest_change(folder) < before]
-    if not dry_run:
-        for path in leftovers:
-            exports.remove(path)
+    scores = context.staged("scores").folders(2)
+    old = {
+        context.exports.files: context.exports.leftovers(known, before),
+        context.staged("scores"): sorted(folder for folder, changed in scores.items() if changed < before),
+    }
+    removed = []
+    for files, folders in old.items():
+        where = files.root.removeprefix(f"{context.home.storage}/")
+        removed += [f"{where}/{name}" for name in [*files.unfinished(before, remove=not dry_run), *folders]]
+        for folder in [] if dry_run else folders:
+            files.remove_folder(folder)
             reach("gc.mid")
-        for folder in staged:
-            remove_folder(folder)
-    removed = sorted(str(path.relative_to(context.home.root)) for path in [*leftovers, *staged])
-    return {"state": "done", "dry_run": dry_run, "removed": removed}
+    return {"state": "done", "dry_run": dry_run, "removed": sorted(removed)}
 
 
-def _current(context: Context, exports: Exports) -> Row | None:
+def _current(context: Context, exports: Exports, pointed: str | None) -> Row | None:
     """The released row; one whose run was killed between pointer and ledger is recorded first."""
-    pointed = exports.current(context.key)
     released = [row for row in context.ledger.releases(context.name, context.key) if row["state"] == "released"]
     newest = released[-1] if released else None
     if pointed and (newest is None or newest["release_id"] != pointed):
@@ -73,19 +74,19 @@ def _current(context: Context, exports: Exports) -> Row | None:
 
 def _record_from_manifest(context: Context, exports: Exports, release_id: str) -> None:
     manifest = exports.manifest(context.key, release_id)
-    if manifest is None:
+    digest = exports.manifest_digest(context.key, release_id)
+    if manifest is None or digest is None:
         raise DataError(
             "E-DATA-HASH", context.where, f"the release '{release_id}' that readers see has no readable manifest"
         )
-    folder = exports.folder(context.key, release_id)
     context.ledger.record_release(
         context.name,
         context.key,
         release_id=release_id,
         model_version=manifest["model_version"],
         row_count=manifest["rows"]["scored"],
-        digest=sha256_of(folder / MANIFEST),
-        path=str(folder.relative_to(context.home.root)),
+        digest=digest,
+        path=context.release_path(release_id),
         is_hindsight=manifest["is_hindsight"],
         run_id=context.run_id,
     )
@@ -109,8 +110,3 @@ def _empty_predictions(context: Context, release_id: str, reason: str) -> None:
     if base.exists and context.published("predictions", input_digest) is None:
         facts = {"retracted": release_id, "reason": reason}
         context.publish("predictions", base, base.schema().empty_table(), input_digest, facts)
-
-
-def _newest_change(folder: Path) -> float:
-    """Seconds since 1970."""
-    return max([folder.stat().st_mtime, *(os.lstat(path).st_mtime for path in folder.rglob("*"))])

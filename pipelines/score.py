@@ -19,7 +19,7 @@ from pipelines.context import Context
 from pipelines.errors import DataError, ModelError, did_you_mean, names
 from pipelines.failpoints import reach
 from pipelines.staged import Pin, Shard, champion_for, decide_pin, open_pin, shard_of, why_nothing
-from pipelines.storage.durable import aside, named_errors, settle
+from pipelines.storage.durable import named_errors
 
 __all__ = ["champion_for", "open_model", "plan_shards", "score"]
 
@@ -64,12 +64,11 @@ def score(context: Context, shard: int = 0) -> Summary:
     if not 0 <= shard < pin.shards:
         raise DataError("E-SCORE-SHARD", context.where, f"shard must be below {pin.shards}, got {shard}")
     place = shard_of(context, pin, shard)
-    record = place.record()
-    state = "unchanged" if record else "done"
-    if record is None:
-        record = _stage(context, pin, place)
+    with context.scratch("score") as scratch:
+        known = place.staged(scratch)
+        record = known.record if known else _stage(context, pin, place, scratch)
     return {
-        "state": state,
+        "state": "unchanged" if known else "done",
         "shard": shard,
         "shards": pin.shards,
         "rows": record["rows"],
@@ -98,15 +97,16 @@ def open_model(context: Context, pin: Pin) -> Scorer:
     return load_model(context, pin.model_version)
 
 
-def _stage(context: Context, pin: Pin, place: Shard) -> dict[str, Any]:
+def _stage(context: Context, pin: Pin, place: Shard, scratch: Path) -> dict[str, Any]:
     model = open_model(context, pin)
-    files = pin.features(context).files([context.key])
+    files = pin.features(context).local_files([context.key], scratch)
     _check_features(context, model, files)
     columns = list(dict.fromkeys(["row_id", *pin.key, *model.features]))
     batches = _rows_of_shard(files, columns, place.number, pin.shards, context.batch_rows)
     schemas = _schemas(model, pin.features(context).schema(), pin.key)
-    counts = _write(place, _ahead(_split(model, batch, schemas) for batch in _ahead(batches)), schemas)
-    return place.finish(pin, *counts)
+    paths = scratch / place.scored, scratch / place.refused
+    counts = _write(paths, _ahead(_split(model, batch, schemas) for batch in _ahead(batches)), schemas)
+    return place.finish(pin, scratch, *counts)
 
 
 def _check_features(context: Context, model: Scorer, files: list[str]) -> None:
@@ -217,27 +217,19 @@ def _class_columns(model: Scorer) -> list[str]:
 
 
 def _write(
-    place: Shard, parts: Iterable[tuple[pa.Table, pa.Table]], schemas: tuple[pa.Schema, pa.Schema]
+    paths: tuple[Path, Path], parts: Iterable[tuple[pa.Table, pa.Table]], schemas: tuple[pa.Schema, pa.Schema]
 ) -> tuple[int, int]:
-    """Writes both files of the shard and returns their row counts."""
-    paths = (place.scored, place.refused)
+    """Writes the files of the scored and of the refused rows and returns their row counts."""
     counts = [0, 0]
-    with named_errors(place.folder):
-        with ExitStack() as stack:
-            writers = [
-                stack.enter_context(pq.ParquetWriter(aside(path), schema, compression="zstd"))
-                for path, schema in zip(paths, schemas, strict=True)
-            ]
-            for tables in parts:
-                for number, table in enumerate(tables):
-                    if table.num_rows:
-                        writers[number].write_table(table)
-                    counts[number] += table.num_rows
-                reach("score.mid")
-        _settle(paths)
+    with named_errors(paths[0]), ExitStack() as stack:
+        writers = [
+            stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd"))
+            for path, schema in zip(paths, schemas, strict=True)
+        ]
+        for tables in parts:
+            for number, table in enumerate(tables):
+                if table.num_rows:
+                    writers[number].write_table(table)
+                counts[number] += table.num_rows
+            reach("score.mid")
     return counts[0], counts[1]
-
-
-def _settle(paths: Iterable[Path]) -> None:
-    for path in paths:
-        settle(aside(path), path)

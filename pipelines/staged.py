@@ -1,6 +1,6 @@
 """Scores between `score` and `release`: which model and which features a run uses, and the shards it has staged.
 
-Unpublished work: only the steps score, audit and release read it.
+Unpublished work on shared storage: only the steps score, audit and release read it, on any machine.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.context import Context
-from pipelines.errors import DataError
+from pipelines.errors import DataError, StorageError
 from pipelines.ledger import Row
 from pipelines.storage.digests import combined
-from pipelines.storage.durable import canonical_json, exclusive, sha256_of, write_bytes
+from pipelines.storage.durable import canonical_json, sha256_of
+from pipelines.storage.files import Files
 from pipelines.storage.tables import Snapshot
+
+_TRIES = 5  # of shards that decide at once; the second reads what the first wrote
 
 
 def champion_for(context: Context) -> tuple[Row, bool] | None:
@@ -57,59 +60,42 @@ class Pin:
 
 def decide_pin(context: Context) -> Pin | None:
     """Decides anew what this run scores with, and writes it down. None without champion or without features."""
-    champion = champion_for(context)
-    features = context.ledger.publication(context.name, "features", context.key)
-    if champion is None or features is None:
-        _pin_file(context).unlink(missing_ok=True)
-        return None
-    row, is_hindsight = champion
-    pin = Pin(
-        model_version=row["version"],
-        artifact_sha256=context.ledger.model(context.name, row["version"])["artifact_sha256"],
-        is_hindsight=is_hindsight,
-        features_version=features["delta_version"],
-        features_digest=features["content_digest"],
-        features_rows=features["row_count"],
-        key=context.pipeline.key,
-        shards=context.pipeline.score.shards,
-    )
-    _write_pin(context, pin, is_closed=False)
+    pin = _decided(context)
+    if pin is None:
+        _pins(context).remove(_pin_name(context))
+    else:
+        _pins(context).write(_pin_name(context), _pin_bytes(pin, is_closed=False))
     return pin
 
 
 def open_pin(context: Context) -> Pin | None:
-    """The pin of this run; the first shard to ask decides, also again after the run was judged (a cleared run)."""
-    with exclusive(_pin_file(context).with_suffix(".lock")):
-        pin, is_closed = _read_pin(context)
-        return pin if pin and not is_closed else decide_pin(context)
+    """The pin of this run; the first shard to ask decides, also again after the run was judged (a cleared run).
+
+    Shards on several machines agree: of those that decide at once, one is written and the others take it.
+    """
+    for _ in range(_TRIES):
+        before = _pins(context).read(_pin_name(context))
+        pin, is_closed = _parsed(context, before)
+        if pin and not is_closed:
+            return pin
+        pin = _decided(context)
+        if pin is None or _pins(context).swap(_pin_name(context), before, _pin_bytes(pin, is_closed=False)):
+            return pin
+    what = f"what this run scores with was changed by other shards {_TRIES} times in a row"
+    raise StorageError("E-IO-LOCKED", context.where, what, "Nothing was staged; it is tried again.")
 
 
 def pinned(context: Context) -> Pin | None:
     """What this run decided, while its features are still the published ones; else None."""
-    return _read_pin(context)[0]
+    return _parsed(context, _pins(context).read(_pin_name(context)))[0]
 
 
 def close_pin(context: Context) -> None:
     """Marks that this run's scores were released or refused: when it is cleared, `score` decides anew."""
-    pin, is_closed = _read_pin(context)
+    before = _pins(context).read(_pin_name(context))
+    pin, is_closed = _parsed(context, before)
     if pin and not is_closed:
-        _write_pin(context, pin, is_closed=True)
-
-
-def _read_pin(context: Context) -> tuple[Pin | None, bool]:
-    try:
-        content = json.loads(_pin_file(context).read_text())
-    except FileNotFoundError:
-        return None, False
-    pin = Pin(**content["pin"] | {"key": tuple(content["pin"]["key"])})
-    features = context.ledger.publication(context.name, "features", context.key)
-    is_current = features is not None and features["content_digest"] == pin.features_digest
-    is_current = is_current and pin.key == context.pipeline.key and pin.shards == context.pipeline.score.shards
-    return (pin if is_current else None), content["is_closed"]
-
-
-def _write_pin(context: Context, pin: Pin, is_closed: bool) -> None:
-    write_bytes(_pin_file(context), canonical_json({"pin": asdict(pin), "is_closed": is_closed}))
+        _pins(context).swap(_pin_name(context), before, _pin_bytes(pin, is_closed=True))
 
 
 def why_nothing(context: Context) -> str:
@@ -119,62 +105,117 @@ def why_nothing(context: Context) -> str:
     return "no features were published for this partition"
 
 
-def _pin_file(context: Context) -> Path:
-    run = hashlib.sha256(context.run_id.encode()).hexdigest()[:16]
-    return context.staging("scores", context.key, "runs") / f"{run}.json"
+def _decided(context: Context) -> Pin | None:
+    champion = champion_for(context)
+    features = context.ledger.publication(context.name, "features", context.key)
+    if champion is None or features is None:
+        return None
+    row, is_hindsight = champion
+    return Pin(
+        model_version=row["version"],
+        artifact_sha256=context.ledger.model(context.name, row["version"])["artifact_sha256"],
+        is_hindsight=is_hindsight,
+        features_version=features["delta_version"],
+        features_digest=features["content_digest"],
+        features_rows=features["row_count"],
+        key=context.pipeline.key,
+        shards=context.pipeline.score.shards,
+    )
+
+
+def _parsed(context: Context, content: bytes | None) -> tuple[Pin | None, bool]:
+    """The pin, if it still holds, and whether it is closed."""
+    if content is None:
+        return None, False
+    known = json.loads(content)
+    pin = Pin(**known["pin"] | {"key": tuple(known["pin"]["key"])})
+    features = context.ledger.publication(context.name, "features", context.key)
+    is_current = features is not None and features["content_digest"] == pin.features_digest
+    is_current = is_current and pin.key == context.pipeline.key and pin.shards == context.pipeline.score.shards
+    return (pin if is_current else None), known["is_closed"]
+
+
+def _pin_bytes(pin: Pin, is_closed: bool) -> bytes:
+    return canonical_json({"pin": asdict(pin), "is_closed": is_closed})
+
+
+def _pins(context: Context) -> Files:
+    return context.staged("scores", context.key, "runs")
+
+
+def _pin_name(context: Context) -> str:
+    return f"{hashlib.sha256(context.run_id.encode()).hexdigest()[:16]}.json"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """One finished shard, its files on this machine."""
+
+    record: dict[str, Any]
+    scored: Path
+    refused: Path
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Paths of one staged shard; the record is written last, so a shard without it does not count."""
+    """Names of one shard's files; the record is written last, so a shard without it does not count."""
 
-    folder: Path
+    files: Files
     number: int
 
     @property
-    def scored(self) -> Path:
-        return self.folder / f"scored-{self.number:05d}.parquet"
+    def scored(self) -> str:
+        return f"scored-{self.number:05d}.parquet"
 
     @property
-    def refused(self) -> Path:
-        return self.folder / f"refused-{self.number:05d}.parquet"
+    def refused(self) -> str:
+        return f"refused-{self.number:05d}.parquet"
 
     @property
-    def record_file(self) -> Path:
-        return self.folder / f"shard-{self.number:05d}.json"
+    def record(self) -> str:
+        return f"shard-{self.number:05d}.json"
 
-    def record(self) -> dict[str, Any] | None:
-        """Rows, refused rows, model and file digests of a finished shard; None when unfinished or damaged."""
+    def staged(self, scratch: Path) -> Staged | None:
+        """The finished shard, fetched below `scratch` where it lies elsewhere; None when unfinished or damaged."""
+        content = self.files.read(self.record)
         try:
-            record: dict[str, Any] = json.loads(self.record_file.read_text())
-            digests = {"scored": sha256_of(self.scored), "refused": sha256_of(self.refused)}
-        except (FileNotFoundError, json.JSONDecodeError):
+            record: dict[str, Any] = json.loads(content or b"")
+        except json.JSONDecodeError:
             return None
-        return record if record.get("sha256") == digests else None
+        scored, refused = (self.files.fetch(name, scratch) for name in (self.scored, self.refused))
+        if scored is None or refused is None:
+            return None
+        is_whole = record.get("sha256") == {"scored": sha256_of(scored), "refused": sha256_of(refused)}
+        return Staged(record, scored, refused) if is_whole else None
 
-    def finish(self, pin: Pin, rows: int, refused: int) -> dict[str, Any]:
-        """Writes the record that makes the shard count."""
+    def finish(self, pin: Pin, folder: Path, rows: int, refused: int) -> dict[str, Any]:
+        """Stores both files, which lie in `folder` under their names, then the record that makes the shard count."""
         record = {
             "model_version": pin.model_version,
             "artifact_sha256": pin.artifact_sha256,
             "rows": rows,
             "refused": refused,
-            "sha256": {"scored": sha256_of(self.scored), "refused": sha256_of(self.refused)},
+            "sha256": {"scored": sha256_of(folder / self.scored), "refused": sha256_of(folder / self.refused)},
         }
-        write_bytes(self.record_file, canonical_json(record))
+        for name in (self.scored, self.refused):
+            self.files.upload(folder / name, name)
+        self.files.write(self.record, canonical_json(record))
         return record
 
 
 def shard_of(context: Context, pin: Pin, number: int) -> Shard:
-    return Shard(context.staging("scores", context.key, pin.digest), number)
+    return Shard(context.staged("scores", context.key, pin.digest), number)
 
 
 @dataclass(frozen=True)
 class Scores:
     """All shards of one pin, complete and undamaged."""
 
-    shards: list[Shard]
-    records: list[dict[str, Any]]
+    shards: list[Staged]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [shard.record for shard in self.shards]
 
     @property
     def digest(self) -> str:
@@ -194,15 +235,14 @@ class Scores:
         return [shard.scored for shard in self.shards]
 
 
-def staged_scores(context: Context, pin: Pin) -> Scores:
-    """The staged shards of `pin`.
+def staged_scores(context: Context, pin: Pin, scratch: Path) -> Scores:
+    """The staged shards of `pin`, fetched below `scratch` where they lie elsewhere.
 
     Raises:
         DataError: E-AUDIT-SHARDS when one is missing, unfinished or was changed since it was written.
     """
-    shards = [shard_of(context, pin, number) for number in range(pin.shards)]
-    records = [(shard, shard.record()) for shard in shards]
-    lacking = [shard.number for shard, record in records if record is None]
+    found = [shard_of(context, pin, number).staged(scratch) for number in range(pin.shards)]
+    lacking = [number for number, shard in enumerate(found) if shard is None]
     if lacking:
         raise DataError(
             "E-AUDIT-SHARDS",
@@ -210,4 +250,4 @@ def staged_scores(context: Context, pin: Pin) -> Scores:
             f"all {pin.shards} score shards must be staged and undamaged, but these are not: {lacking[:5]}",
             "Nothing was released. Run 'score' again.",
         )
-    return Scores(shards, [record for _, record in records if record is not None])
+    return Scores([shard for shard in found if shard is not None])

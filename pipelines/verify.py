@@ -6,14 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pipelines.context import Context
 from pipelines.errors import DataError
 from pipelines.ledger import Row
 from pipelines.storage.digests import RowDigest
-from pipelines.storage.durable import sha256_of
-from pipelines.storage.exports import MANIFEST, Exports
+from pipelines.storage.exports import Exports
 
 
 def verify_release(context: Context) -> list[str]:
@@ -21,7 +18,7 @@ def verify_release(context: Context) -> list[str]:
 
     Checks the pointer, each kept release's manifest and files, and the rows of `predictions`.
     """
-    exports = Exports(context.home.exports(context.name))
+    exports = context.exports
     history = context.ledger.releases(context.name, context.key)
     released = [row for row in history if row["state"] == "released"]
     problems = _pointer_problems(context, exports, released[-1] if released else None)
@@ -74,16 +71,16 @@ def _pointer_problems(context: Context, exports: Exports, released: Row | None) 
 
 
 def _is_kept(context: Context, exports: Exports, row: Row) -> bool:
-    return row["state"] == "released" or exports.folder(context.key, row["release_id"]).exists()
+    return row["state"] == "released" or exports.is_kept(context.key, row["release_id"])
 
 
 def _file_problems(context: Context, exports: Exports, row: Row) -> list[str]:
     release_id = row["release_id"]
     problems = exports.problems(context.key, release_id)
     manifest = exports.manifest(context.key, release_id)
-    if manifest is None:
+    digest = exports.manifest_digest(context.key, release_id)
+    if manifest is None or digest is None:
         return problems
-    digest = sha256_of(exports.folder(context.key, release_id) / MANIFEST)
     if digest != row["digest"]:
         what = f"the manifest of release {release_id} must have sha256 {row['digest'][:16]}..., got {digest[:16]}..."
         return [*problems, what]
@@ -136,7 +133,7 @@ def _count_problems(context: Context, table: str) -> tuple[list[str], int]:
     snapshot = context.snapshot(table)
     problems = []
     for key in sorted(wanted):
-        rows = sum(pq.read_metadata(path).num_rows for path in snapshot.files([key]))
+        rows = snapshot.count([key])
         if rows != wanted[key]:
             problems.append(f"{key}: '{table}' must hold {wanted[key]} rows, its files have {rows}")
     return problems, len(wanted)

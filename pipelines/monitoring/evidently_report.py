@@ -7,10 +7,10 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.monitoring.verdict import PartitionVerdict
+from pipelines.storage.files import Files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,16 +30,15 @@ class ReportText:
     digest: str
 
 
-def is_current(path: Path, digest: str) -> bool:
-    """Whether `path` holds the report of just these inputs."""
-    if not path.exists():
-        return False
-    with path.open("rb") as file:
-        return _mark(digest).encode() in file.read(200)
+def is_current(files: Files, name: str, digest: str) -> bool:
+    """Whether the file holds the report of just these inputs."""
+    content = files.read(name)
+    return content is not None and _mark(digest).encode() in content[:200]
 
 
 def write_report(
-    path: Path,
+    files: Files,
+    name: str,
     text: ReportText,
     verdict: PartitionVerdict,
     kinds: dict[str, str],
@@ -60,25 +59,14 @@ def write_report(
     shown = columns[:MOST_COLUMNS]
     notes += _listed("Evidently could not draw", refused)
     notes += _listed(f"Only the {len(shown)} most important columns are drawn, not", columns[MOST_COLUMNS:])
-    write_atomically(path, _page(text, notes, body))
+    files.write(name, _page(text, notes, body).encode())
     return notes
 
 
-def write_empty_report(path: Path, text: ReportText) -> None:
+def write_empty_report(files: Files, name: str, text: ReportText) -> None:
     """A page that says why there is nothing to draw."""
-    write_atomically(
-        path, _page(text, list(text.notes), "<html><head><meta charset='utf-8'></head><body></body></html>")
-    )
-
-
-def write_atomically(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    page = _page(text, list(text.notes), "<html><head><meta charset='utf-8'></head><body></body></html>")
+    files.write(name, page.encode())
 
 
 def _render_most(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import ibis.expr.types as ir
@@ -15,7 +13,7 @@ import pyarrow.parquet as pq
 from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.ledger import Row
-from pipelines.monitoring.reference import Reference, build_reference, load_reference, save_reference
+from pipelines.monitoring.reference import Reference, build_reference, parsed_reference, reference_bytes
 from pipelines.monitoring.statistics import column_kinds, fixed_bins, profiles, row_counts
 from pipelines.storage.digests import combined
 from pipelines.storage.tables import Snapshot
@@ -63,14 +61,14 @@ def champion_reference(
     """Computed once per champion and content of its reference partitions, then read from a cache."""
     if not keys:
         return Reference({}, {})
-    path = context.staging("reference") / f"{digest}.json"
-    cached = load_reference(path)
+    cache, name = context.staged("reference"), f"{digest}.json"
+    cached = cache.read(name)
     if cached is not None:
-        return cached
+        return parsed_reference(cached)
     table = rows_of(engine, features, keys, kinds)
     bins = fixed_bins(engine, table, kinds)
     built = build_reference(bins, profiles(engine, table, bins), row_counts(engine, table))
-    save_reference(built, path)
+    cache.write(name, reference_bytes(built))
     return built
 
 
@@ -88,21 +86,19 @@ def reference_sample(
     context: Context, engine: Engine, features: Snapshot, keys: Sequence[str], kinds: dict[str, str], digest: str
 ) -> pa.Table:
     rows = context.pipeline.monitor.report_max_rows
-    path = context.staging("reference") / f"{digest}-{rows}.parquet"
-    if not path.exists():
-        write_parquet(path, sample(engine, rows_of(engine, features, keys, kinds), rows))
-    return pq.read_table(path)
+    cache, name = context.staged("reference"), f"{digest}-{rows}.parquet"
+    cached = cache.read(name)
+    if cached is None:
+        cached = parquet_bytes(sample(engine, rows_of(engine, features, keys, kinds), rows))
+        cache.write(name, cached)
+    return pq.read_table(pa.BufferReader(cached))
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """Writes beside and renames."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        pq.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A small table as a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())
 
 
 def classes_of(model: Row) -> list[Any]:

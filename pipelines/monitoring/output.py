@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +13,7 @@ from pipelines.engine import Engine
 from pipelines.monitoring.decision import Decision
 from pipelines.monitoring.evidence import Evidence
 from pipelines.monitoring.evidently_report import ReportText, is_current, write_empty_report, write_report
-from pipelines.monitoring.inputs import reference_sample, rows_of, sample, write_parquet
+from pipelines.monitoring.inputs import parquet_bytes, reference_sample, rows_of, sample
 from pipelines.monitoring.reference import Reference
 from pipelines.monitoring.statistics import ColumnStatistics, Profile
 from pipelines.monitoring.verdict import ColumnVerdict, PartitionVerdict
@@ -39,8 +38,9 @@ class Found:
     digest: str
 
 
-def drift_path(context: Context, suffix: str) -> Path:
-    return context.home.reports(context.name) / "drift" / f"{context.key}.{suffix}"
+def drift_name(context: Context, suffix: str) -> str:
+    """Below the pipeline's reports."""
+    return f"drift/{context.key}.{suffix}"
 
 
 def write_numbers(context: Context, found: Found) -> None:
@@ -49,7 +49,8 @@ def write_numbers(context: Context, found: Found) -> None:
         _row(context.key, one, found.profile[one.column], found.reference) for one in _by_name(found.verdict.columns)
     ]
     schema = _numbers_schema()
-    write_parquet(drift_path(context, "parquet"), pa.Table.from_pylist(parts, schema=schema))
+    table = pa.Table.from_pylist(parts, schema=schema)
+    context.reports.write(drift_name(context, "parquet"), parquet_bytes(table))
 
 
 def compact(found: Found) -> dict[str, Any]:
@@ -76,14 +77,14 @@ def write_html(
 ) -> dict[str, Any]:
     """Where the report lies, and warnings; a report that cannot be drawn or written never fails the night."""
     setting = context.pipeline.monitor.report
-    path = drift_path(context, "html")
+    name = drift_name(context, "html")
     wanted = {"always": True, "on_alarm": decision.outcome != "OK", "on_retrain": decision.outcome == "RETRAIN"}
     if not wanted.get(setting, False):
         return {}
     digest = combined("report-1", found.digest, decision.outcome, decision.reasons)
-    relative = str(path.relative_to(context.home.root))
-    if is_current(path, digest):
-        return {"report": relative}
+    address = f"reports/{context.name}/{name}"  # below the storage, wherever that is
+    if is_current(context.reports, name, digest):
+        return {"report": address}
     title = f"{context.name} {context.key}, champion version {found.version}"
     text = ReportText(title, decision.outcome, decision.reasons, _notes(context, found), digest)
     try:
@@ -91,18 +92,18 @@ def write_html(
             context, engine, features, found.reference.partitions, found.kinds, found.reference_digest
         )
         rows = sample(engine, rows_of(engine, features, [context.key], found.kinds), _sample_rows(context))
-        write_report(path, text, found.verdict, found.kinds, rows.to_pandas(), columns.to_pandas())
+        write_report(context.reports, name, text, found.verdict, found.kinds, rows.to_pandas(), columns.to_pandas())
     except Exception as error:
         # Evidently raises many types and the disk may be full; numbers and decision stand without the picture.
         return {"warnings": [f"REPORT the drift report was not written: {type(error).__name__}: {str(error)[:300]}"]}
-    return {"report": relative}
+    return {"report": address}
 
 
 def write_no_data(context: Context, reason: str) -> None:
     if context.pipeline.monitor.report == "never":
         return
     text = ReportText(f"{context.name} {context.key}", "NO_DATA", (reason,), (), combined("no-data", context.key))
-    write_empty_report(drift_path(context, "html"), text)
+    write_empty_report(context.reports, drift_name(context, "html"), text)
 
 
 def _sample_rows(context: Context) -> int:

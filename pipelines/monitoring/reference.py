@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,8 +134,8 @@ def build_reference(bins: dict[str, Bins], profiles: dict[str, Profile], rows: d
     )
 
 
-def save_reference(reference: Reference, path: Path) -> None:
-    """Writes beside and renames, so that a reader never meets half a file."""
+def reference_bytes(reference: Reference) -> bytes:
+    """What `parsed_reference` reads."""
     content = {
         "rows": reference.rows,
         "columns": {
@@ -145,16 +143,11 @@ def save_reference(reference: Reference, path: Path) -> None:
             for name, column in reference.columns.items()
         },
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, sort_keys=False), encoding="utf-8")
-    os.replace(temporary, path)
+    return json.dumps(content, sort_keys=False).encode()
 
 
-def load_reference(path: Path) -> Reference | None:
-    """The cached reference, or None when there is none."""
-    if not path.exists():
-        return None
-    content = json.loads(path.read_text(encoding="utf-8"))
+def parsed_reference(saved: bytes) -> Reference:
+    content = json.loads(saved)
     columns = {
         name: ColumnReference(_bins(column["bins"]), tuple(map(ColumnStatistics.of, column["parts"])))
         for name, column in content["columns"].items()

@@ -1,20 +1,27 @@
-"""Score exports: immutable release folders, and one pointer per partition that is switched atomically.
+"""Score exports: immutable releases, and one pointer per partition that is switched atomically.
 
     exports/<name>/_releases/<partition>/<release id>/part-00000.parquet, ..., _manifest.json
-    exports/<name>/partition=<partition>  ->  _releases/<partition>/<release id>
+    exports/<name>/partition=<partition>  ->  _releases/<partition>/<release id>          (a folder)
+    exports/<name>/partition=<partition>/_current.json, which lists the files' URLs       (s3://)
 
-Readers open `exports/<name>/partition=*/*.parquet`, or the whole folder: names that begin with '_' or '.' are skipped
-by pyarrow, pandas, DuckDB's glob and Spark. This class does every file operation of a release.
+In a folder readers open `exports/<name>/partition=*/*.parquet`, or the whole folder: names that begin with '_' or '.'
+are skipped by pyarrow, pandas, DuckDB's glob and Spark. In S3 they ask for the current files, or read the pointer:
+
+    files = json.loads(subprocess.check_output(["nightshift", "exports", "card_payments", "--json"]))["files"]
+    store = pyarrow.fs.S3FileSystem(endpoint_override=os.environ.get("AWS_ENDPOINT_URL"))
+    table = pyarrow.parquet.read_table([file.removeprefix("s3://") for file in files], filesystem=store)
+
+This class does every file operation of a release.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -22,60 +29,41 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import StorageError
 from pipelines.failpoints import reach
-from pipelines.storage.durable import (
-    canonical_json,
-    exclusive,
-    named_errors,
-    require_space,
-    require_writable,
-    sha256_of,
-    sync,
-    write_bytes,
-)
+from pipelines.storage.durable import canonical_json, named_errors, require_space, sha256_of
+from pipelines.storage.files import Files
+from pipelines.storage.parquet_files import write_parts
+from pipelines.storage.pointers import Seen, Target, pointers_of
 
 MANIFEST = "_manifest.json"
-GROUP_ROWS = 131_072
-_FILE_ROWS = 2_097_152
+_RELEASES = "_releases"
 
 
-def write_groups(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], compression: str) -> int:
-    """Writes Parquet with row groups of exactly GROUP_ROWS rows: the bytes do not depend on how rows were batched."""
-    with pq.ParquetWriter(path, schema, compression=compression, write_page_checksum=True) as writer:
-        rows = 0
-        for block in blocks(schema, batches, GROUP_ROWS):
-            writer.write_table(block, row_group_size=GROUP_ROWS)
-            rows += block.num_rows
-    return rows
+@dataclass(frozen=True)
+class Current:
+    """The release of one partition that readers see; `files`: paths or URLs."""
 
-
-def blocks(schema: pa.Schema, batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
-    """The same rows in contiguous tables of `rows` rows, the last one shorter."""
-    waiting = schema.empty_table()
-    for batch in batches:
-        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch], schema)])
-        while waiting.num_rows >= rows:
-            yield waiting.slice(0, rows).combine_chunks()
-            waiting = waiting.slice(rows)
-    if waiting.num_rows:
-        yield waiting.combine_chunks()
+    partition: str
+    release_id: str
+    rows: int
+    files: list[str]
 
 
 class Exports:
-    """The exports of one pipeline on a local file system."""
+    """The exports of one pipeline; `scratch` is a folder of this machine."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, files: Files, scratch: Path) -> None:
+        self.files = files
+        self._scratch = scratch
+        self._pointers = pointers_of(files)
 
-    def folder(self, partition: str, release_id: str) -> Path:
-        return self.root / "_releases" / partition / release_id
-
-    def pointer(self, partition: str) -> Path:
-        return self.root / f"partition={partition}"
+    def folder(self, partition: str, release_id: str) -> str:
+        return f"{_RELEASES}/{partition}/{release_id}"
 
     def prepare(self, needed_bytes: int) -> None:
         """Refuses before any work when the target is read-only or too full (twice the estimate must be free)."""
-        require_writable(self.root)
-        require_space(self.root, 2 * needed_bytes)
+        self.files.prepare(2 * needed_bytes)
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        require_space(self._scratch, 2 * needed_bytes)
 
     # -- releases -------------------------------------------------------------------------------------------------
 
@@ -89,164 +77,134 @@ class Exports:
         facts: dict[str, Any],
         recorded: str | None = None,
     ) -> str:
-        """Writes a release aside, reads it back, and moves it to its name. Returns the digest of its manifest.
+        """Stores a release, its manifest last, and reads it back. Returns the digest of its manifest.
 
         An undamaged release of this id is left as it is: an id stands for its content. `recorded` is the manifest
         digest that the ledger holds, if it does; a manifest with another one counts as damaged.
         """
-        place = self.folder(partition, release_id)
-        if self._is_sound(partition, release_id, recorded):
-            return sha256_of(place / MANIFEST)
-        with named_errors(place):
-            folder = self._fresh_folder(place)
-            files = [_describe(path) for path in _write_files(folder, schema, batches, compression)]
-            reach("export.after_data")
-            manifest = {"format": 1, "partition": partition, "release_id": release_id, "files": files, **facts}
-            manifest["schema"] = [{"name": item.name, "type": str(item.type)} for item in schema]
-            write_bytes(folder / MANIFEST, canonical_json(manifest))
-            sync(folder)
-            self._move(folder, place, self._is_sound(partition, release_id, recorded))
+        digest = self.manifest_digest(partition, release_id)
+        if digest and not self.problems(partition, release_id) and recorded in (None, digest):
+            return digest
+        place = self.files.at(self.folder(partition, release_id))
+        with TemporaryDirectory(dir=self._scratch) as folder, named_errors(Path(folder)):
+            paths = write_parts(Path(folder), schema, batches, compression)
+            described = [_describe(path) for path in paths]
+            for path in paths:
+                place.upload(path, path.name)
+        for stray in {entry.name for entry in place.entries()} - {path.name for path in paths} - {MANIFEST}:
+            place.remove(stray)
+        reach("export.after_data")
+        manifest = {"format": 1, "partition": partition, "release_id": release_id, "files": described, **facts}
+        manifest["schema"] = [{"name": item.name, "type": str(item.type)} for item in schema]
+        content = canonical_json(manifest)
+        place.write(MANIFEST, content)
         reach("export.after_manifest")
         wrong = self.problems(partition, release_id)
         if wrong:
-            raise StorageError("E-DATA-HASH", str(place), f"the release reads back differently: {wrong[0]}")
-        return sha256_of(place / MANIFEST)
+            raise StorageError("E-DATA-HASH", place.root, f"the release reads back differently: {wrong[0]}")
+        return hashlib.sha256(content).hexdigest()
 
     def manifest(self, partition: str, release_id: str) -> dict[str, Any] | None:
         try:
-            content: dict[str, Any] = json.loads((self.folder(partition, release_id) / MANIFEST).read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            content: dict[str, Any] = json.loads(self._manifest_bytes(partition, release_id) or b"")
+        except ValueError:
             return None
         return content
 
+    def manifest_digest(self, partition: str, release_id: str) -> str | None:
+        content = self._manifest_bytes(partition, release_id)
+        return None if content is None else hashlib.sha256(content).hexdigest()
+
+    def is_kept(self, partition: str, release_id: str) -> bool:
+        """Whether any file of this release is there."""
+        return any(True for _ in self.files.at(self.folder(partition, release_id)).entries())
+
     def problems(self, partition: str, release_id: str) -> list[str]:
         """What is wrong with the files of a release, by recomputing every digest and row count; empty when sound."""
-        place = self.folder(partition, release_id)
+        place = self.files.at(self.folder(partition, release_id))
         manifest = self.manifest(partition, release_id)
         if manifest is None:
-            return [f"{place / MANIFEST} is missing or unreadable"]
+            return [f"{place.address(MANIFEST)} is missing or unreadable"]
         try:
             declared = {entry["name"]: entry for entry in manifest["files"]}
         except (KeyError, TypeError):
-            return [f"{place / MANIFEST} does not list its files"]
-        present = {path.name for path in place.iterdir()} - {MANIFEST}
-        found = [f"{place / name} is not in the manifest" for name in sorted(present - set(declared))]
+            return [f"{place.address(MANIFEST)} does not list its files"]
+        present = {entry.name for entry in place.entries()} - {MANIFEST}
+        found = [f"{place.address(name)} is not in the manifest" for name in sorted(present - set(declared))]
         for name, entry in sorted(declared.items()):
-            found += [f"{place / name} is missing"] if name not in present else _differences(place / name, entry)
+            found += self._differences(place, name, entry)
         return found
+
+    def _differences(self, place: Files, name: str, entry: dict[str, Any]) -> list[str]:
+        """The digest comes first: what fails it is not parsed."""
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=self._scratch) as folder:
+            path, where = place.fetch(name, Path(folder)), place.address(name)
+            if path is None:
+                return [f"{where} is missing"]
+            actual = sha256_of(path)
+            if actual != entry["sha256"]:
+                return [f"{where} must have sha256 {entry['sha256'][:16]}..., got {actual[:16]}..."]
+            rows = pq.read_metadata(path).num_rows
+            return [] if rows == entry["rows"] else [f"{where} must have {entry['rows']} rows, got {rows}"]
+
+    def _manifest_bytes(self, partition: str, release_id: str) -> bytes | None:
+        return self.files.read(f"{self.folder(partition, release_id)}/{MANIFEST}")
 
     # -- the pointer ----------------------------------------------------------------------------------------------
 
+    def seen(self, partition: str) -> Seen:
+        """The pointer of a partition; read it before deciding to switch it."""
+        return self._pointers.read(partition)
+
     def current(self, partition: str) -> str | None:
         """The release id that readers see, or None."""
-        try:
-            return Path(os.readlink(self.pointer(partition))).name
-        except FileNotFoundError:
+        return self.seen(partition).release_id
+
+    def point(self, seen: Seen, release_id: str) -> bool:
+        """Makes readers see a whole release. False, and no change, when the pointer moved since it was `seen`.
+
+        Raises:
+            StorageError: E-DATA-HASH when the release has no manifest.
+        """
+        return self._pointers.switch(seen, self._target(seen.partition, release_id))
+
+    def unpoint(self, seen: Seen) -> bool:
+        """Makes readers see nothing. False, and no change, when the pointer moved since it was `seen`."""
+        return self._pointers.switch(seen, None)
+
+    def current_files(self, partition: str) -> Current | None:
+        """What consumers read of this partition now; None when nothing is released."""
+        release_id = self.current(partition)
+        if release_id is None:
             return None
+        target = self._target(partition, release_id)
+        return Current(partition, release_id, target.rows, list(target.files))
 
-    def point(self, partition: str, release_id: str) -> bool:
-        """Makes readers see `release_id`; False when they do already."""
-        if self.current(partition) == release_id:
-            return False
-        link = self.pointer(partition)
-        temporary = self.root / f".{link.name}.{os.getpid()}"
-        with named_errors(link):
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(Path("_releases") / partition / release_id, target_is_directory=True)
-            os.replace(temporary, link)
-            sync(self.root)
-        return True
-
-    def unpoint(self, partition: str) -> bool:
-        """Makes readers see nothing; False when they did already."""
-        try:
-            self.pointer(partition).unlink()
-        except FileNotFoundError:
-            return False
-        sync(self.root)
-        return True
-
-    def lock(self, partition: str) -> AbstractContextManager[None]:
-        """One process at a time changes a pointer and what is recorded of it."""
-        return exclusive(self.root / "_releases" / partition / ".lock")
+    def _target(self, partition: str, release_id: str) -> Target:
+        manifest, digest = self.manifest(partition, release_id), self.manifest_digest(partition, release_id)
+        folder = self.folder(partition, release_id)
+        if manifest is None or digest is None:
+            raise StorageError("E-DATA-HASH", self.files.address(folder), "the release has no readable manifest")
+        files = [self._pointers.shown(partition, folder, entry["name"]) for entry in manifest["files"]]
+        return Target(release_id, digest, files, sum(entry["rows"] for entry in manifest["files"]))
 
     def bury(self, partition: str, content: dict[str, Any]) -> None:
         """Leaves a tombstone that says why a release was taken back."""
-        write_bytes(self.root / "_releases" / partition / "retracted.json", canonical_json(content))
+        self.files.write(f"{_RELEASES}/{partition}/retracted.json", canonical_json(content))
 
     # -- leftovers ------------------------------------------------------------------------------------------------
 
-    def leftovers(self, known: set[tuple[str, str]], before: float) -> list[Path]:
-        """What killed runs left, untouched since `before` (seconds since 1970): unfinished folders, hidden links, and
-        finished releases that are neither pointed to nor in `known` (partition, release id)."""
-        hidden = [path for path in self.root.glob(".*") if path.is_symlink() or path.is_file()]
-        for folder in self.root.glob("_releases/*/*"):
-            if folder.name == ".lock" or folder.name == "retracted.json":
-                continue
-            partition = folder.parent.name
-            is_wanted = (partition, folder.name) in known or self.current(partition) == folder.name
-            if not is_wanted:
-                hidden.append(folder)
-        return sorted(path for path in hidden if path.lstat().st_mtime < before)
-
-    def remove(self, path: Path) -> None:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-    def _fresh_folder(self, place: Path) -> Path:
-        folder = place.with_name(f".{place.name}.{os.getpid()}.writing")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return folder
-
-    def _is_sound(self, partition: str, release_id: str, recorded: str | None) -> bool:
-        if self.problems(partition, release_id):
-            return False
-        return recorded is None or sha256_of(self.folder(partition, release_id) / MANIFEST) == recorded
-
-    def _move(self, folder: Path, place: Path, is_sound: bool) -> None:
-        """Gives a finished folder its name. A damaged one makes way; a sound one (another run was faster) stays."""
-        if is_sound:
-            shutil.rmtree(folder)
-            return
-        if place.exists():
-            damaged = place.with_name(f".{place.name}.{os.getpid()}.damaged")
-            os.rename(place, damaged)
-            shutil.rmtree(damaged)
-        os.rename(folder, place)
-        sync(place.parent)
-
-
-def _write_files(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], compression: str) -> list[Path]:
-    """`part-00000.parquet` and on, at most _FILE_ROWS rows each; one empty file when there are no rows."""
-    paths: list[Path] = []
-    parts = _parts(blocks(schema, batches, GROUP_ROWS))
-    for number, part in enumerate(parts):
-        paths.append(folder / f"part-{number:05d}.parquet")
-        write_groups(paths[-1], schema, part, compression)
-        sync(paths[-1])
-    if not paths:
-        paths.append(folder / "part-00000.parquet")
-        write_groups(paths[0], schema, [], compression)
-        sync(paths[0])
-    return paths
-
-
-def _parts(groups: Iterator[pa.Table]) -> Iterator[Iterator[pa.RecordBatch]]:
-    """Groups of batches of up to _FILE_ROWS rows; each must be consumed before the next is asked for."""
-    for first in groups:
-        yield _part(first, groups)
-
-
-def _part(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:
-    yield from first.to_batches()
-    for _ in range(_FILE_ROWS // GROUP_ROWS - 1):
-        following = next(rest, None)
-        if following is None:
-            return
-        yield from following.to_batches()
+    def leftovers(self, known: set[tuple[str, str]], before: float) -> list[str]:
+        """Releases that killed runs left, untouched since `before` (seconds since 1970): neither pointed to nor in
+        `known` (partition, release id)."""
+        found = []
+        for folder, changed in self.files.at(_RELEASES).folders(2).items():
+            partition, release_id = folder.split("/")
+            is_wanted = (partition, release_id) in known or self.current(partition) == release_id
+            if not is_wanted and changed < before:
+                found.append(f"{_RELEASES}/{folder}")
+        return sorted(found)
 
 
 def _describe(path: Path) -> dict[str, Any]:
@@ -256,12 +214,3 @@ def _describe(path: Path) -> dict[str, Any]:
         "rows": pq.read_metadata(path).num_rows,
         "sha256": sha256_of(path),
     }
-
-
-def _differences(path: Path, entry: dict[str, Any]) -> list[str]:
-    """The digest comes first: what fails it is not parsed."""
-    actual = sha256_of(path)
-    if actual != entry["sha256"]:
-        return [f"{path} must have sha256 {entry['sha256'][:16]}..., got {actual[:16]}..."]
-    rows = pq.read_metadata(path).num_rows
-    return [] if rows == entry["rows"] else [f"{path} must have {entry['rows']} rows, got {rows}"]

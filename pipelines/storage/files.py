@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -68,8 +68,17 @@ class Files(Protocol):
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Files whose names begin with `prefix`, by name; never decide what is published by listing."""
 
+    def folders(self, depth: int) -> dict[str, float]:
+        """Folders that hold files, `depth` levels down, with the newest change of any file in them."""
+
     def remove(self, name: str) -> None:
         """Deletes; absent is fine."""
+
+    def remove_folder(self, name: str) -> None:
+        """Deletes every file below a folder; absent is fine."""
+
+    def unfinished(self, before: float, remove: bool) -> list[str]:
+        """What killed writers left before then (seconds since 1970), no file and seen by nobody; removed if wanted."""
 
     def prepare(self, needed_bytes: int) -> None:
         """Refuses before any work where writing cannot succeed (read-only, full, no conditional writes)."""
@@ -82,6 +91,17 @@ def open_files(root: str) -> Files:
 
         return S3Files(root)
     return LocalFiles(Path(root))
+
+
+def newest_changes(entries: Iterable[Entry], depth: int) -> dict[str, float]:
+    """The newest change below each folder `depth` levels down."""
+    newest: dict[str, float] = {}
+    for entry in entries:
+        parts = entry.name.split("/")
+        if len(parts) > depth:
+            folder = "/".join(parts[:depth])
+            newest[folder] = max(newest.get(folder, 0.0), entry.changed)
+    return newest
 
 
 @dataclass(frozen=True)
@@ -153,8 +173,24 @@ class LocalFiles:
                 found = path.stat()
                 yield Entry(name, found.st_size, found.st_mtime)
 
+    def folders(self, depth: int) -> dict[str, float]:
+        return newest_changes(self.entries(), depth)
+
     def remove(self, name: str) -> None:
         (self.folder / name).unlink(missing_ok=True)
+
+    def remove_folder(self, name: str) -> None:
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def unfinished(self, before: float, remove: bool) -> list[str]:
+        left = [path for path in sorted(self.folder.rglob(".*")) if path.suffix in (".writing", ".damaged")]
+        old = [path for path in left if path.lstat().st_mtime < before]
+        for path in old if remove else []:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        return [path.relative_to(self.folder).as_posix() for path in old]
 
     def prepare(self, needed_bytes: int) -> None:
         require_writable(self.folder)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from pipelines.errors import ConfigError, StorageError, quote
-from pipelines.storage.files import Entry
+from pipelines.storage.files import Entry, newest_changes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -186,15 +186,26 @@ class S3Files:
     def prepare(self, needed_bytes: int) -> None:  # noqa: ARG002 - a bucket has no free space to ask for
         require_conditional_writes(self.at("_probe"))
 
-    def end_uploads(self, before: float) -> int:
-        """Ends multipart uploads begun before then (seconds since 1970), which killed writers left; their number."""
-        ended = 0
+    def folders(self, depth: int) -> dict[str, float]:
+        return newest_changes(self.entries(), depth)
+
+    def remove_folder(self, name: str) -> None:
+        for entry in list(self.entries(f"{name}/")):
+            self.remove(entry.name)
+
+    def unfinished(self, before: float, remove: bool) -> list[str]:
+        """Multipart uploads that were never completed: they cost space and no listing shows them."""
+        ended = []
+        start = len(self._key(""))
         with s3_errors("ending uploads below", self.bucket, self._key("")):
             pages = client().get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=self._key(""))
             for upload in (upload for page in pages for upload in page.get("Uploads", [])):
                 if upload["Initiated"].timestamp() < before:
-                    client().abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-                    ended += 1
+                    ended.append(upload["Key"][start:])
+                    if remove:
+                        client().abort_multipart_upload(
+                            Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                        )
         return ended
 
     def _key(self, name: str) -> str:

@@ -17,7 +17,6 @@ from pipelines.errors import StorageError
 from pipelines.home import REPOSITORY
 from pipelines.release import retract
 from pipelines.storage.durable import require_writable
-from pipelines.storage.exports import Exports
 from pipelines.verify import verify
 from tests.builders import context
 from tests.scoring import Stub, again, champion, features, file_digests, run_all, use_models
@@ -144,13 +143,13 @@ def test_a_reader_that_polls_sees_only_whole_releases(run):
         seen[scores] = seen.get(scores, 0) + 1
         time.sleep(0.002)
     assert process.wait() == 0
-    exports, releases = Exports(run.home.exports(run.name)), run.ledger.releases(run.name)
+    exports, releases = run.exports, run.ledger.releases(run.name)
     reader = subprocess.Popen(
         [sys.executable, "-c", POLL, str(run.home.exports(run.name))], stdout=subprocess.PIPE, text=True
     )
     assert reader.stdout.readline() == "ready\n"
     for number in range(200):
-        exports.point(run.key, releases[number % 2]["release_id"])
+        assert exports.point(exports.seen(run.key), releases[number % 2]["release_id"])
         time.sleep(0.002)
     reader.terminate()
     polled = {tuple(map(float, line.split())) for line in reader.stdout.read().splitlines()}
@@ -185,7 +184,7 @@ def test_a_full_disk_is_named_and_leaves_the_old_release(run, monkeypatch):
     def fail(*_arguments, **_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipelines.storage.exports.pq.ParquetWriter", fail)
+    monkeypatch.setattr("pipelines.storage.parquet_files.pq.ParquetWriter", fail)
     with pytest.raises(StorageError, match=r"E-IO-NOSPACE .*No space left on device"):
         run_all(again(run, "run-2"))
     assert readable(run) == scores_of(OLD)

@@ -104,9 +104,10 @@ def test_uploads_that_killed_writers_left_are_ended(s3_root: str) -> None:
     files: Any = S3Files(s3_root)
     key = files._key("big")
     client().create_multipart_upload(Bucket=files.bucket, Key=key)
-    assert files.end_uploads(before=time.time() - 3600) == 0
-    assert files.end_uploads(before=time.time() + 60) == 1
-    assert files.end_uploads(before=time.time() + 60) == 0
+    assert files.unfinished(before=time.time() - 3600, remove=True) == []
+    assert files.unfinished(before=time.time() + 60, remove=False) == ["big"]
+    assert files.unfinished(before=time.time() + 60, remove=True) == ["big"]
+    assert files.unfinished(before=time.time() + 60, remove=True) == []
 
 
 def test_a_missing_bucket_is_named(s3_root: str) -> None:  # noqa: ARG001 - sets the environment

@@ -112,7 +112,7 @@ def test_audit_fails_when_features_lost_rows_of_clean(run):
 def test_audit_fails_a_shard_that_was_changed_after_scoring(run):
     features(run, GOOD)
     score(run)
-    path = staged_scores(run, pinned(run)).scored_files[0]
+    path = staged_scores(run, pinned(run), run.home.scratch).scored_files[0]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

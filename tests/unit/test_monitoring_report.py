@@ -12,6 +12,7 @@ import pytest
 from pipelines.monitoring import evidently_report, monitor
 from pipelines.monitoring.evidently_report import MOST_BYTES, ReportText, is_current, write_report
 from pipelines.monitoring.verdict import ColumnVerdict, PartitionVerdict
+from pipelines.storage.files import LocalFiles
 from tests.unit.test_monitoring_step import FIRST, promote, publish_day
 
 TEXT = ReportText("payments 2026-03-15", "WATCH", ("SHIFT 'a<b>' moved.",), (), "digest-1")
@@ -48,7 +49,9 @@ def frame(seed: int, rows: int = 200) -> pd.DataFrame:
 )
 def test_odd_columns_are_named_and_the_rest_is_drawn(tmp_path: Path, change: dict[str, Any], left_out: str) -> None:
     path = tmp_path / "drift" / "2026-03-15.html"
-    notes = write_report(path, TEXT, verdict(sorted(KINDS)), KINDS, frame(1).assign(**change), frame(2))
+    notes = write_report(
+        LocalFiles(path.parent), path.name, TEXT, verdict(sorted(KINDS)), KINDS, frame(1).assign(**change), frame(2)
+    )
     assert notes == [f"No value in this partition or in the reference: {left_out}."]
     page = path.read_text()
     assert "a&lt;b&gt;" in page
@@ -60,15 +63,15 @@ def test_odd_columns_are_named_and_the_rest_is_drawn(tmp_path: Path, change: dic
 def test_one_row_and_a_missing_column_still_make_a_report(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     current = frame(1, rows=1).drop(columns=["country"])
-    notes = write_report(path, TEXT, verdict(sorted(KINDS)), KINDS, current, frame(2))
+    notes = write_report(LocalFiles(path.parent), path.name, TEXT, verdict(sorted(KINDS)), KINDS, current, frame(2))
     assert "country" in notes[0]
-    assert is_current(path, "digest-1")
-    assert not is_current(path, "digest-2")
+    assert is_current(LocalFiles(path.parent), path.name, "digest-1")
+    assert not is_current(LocalFiles(path.parent), path.name, "digest-2")
 
 
 def test_only_odd_columns_make_a_page_that_says_so(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    write_report(path, TEXT, verdict(["dead"]), KINDS, frame(1), frame(2))
+    write_report(LocalFiles(path.parent), path.name, TEXT, verdict(["dead"]), KINDS, frame(1), frame(2))
     assert "No value in this partition or in the reference: dead." in path.read_text()
 
 
@@ -79,7 +82,9 @@ def test_column_that_evidently_refuses_is_named(tmp_path: Path, monkeypatch: pyt
         return "<html><body>charts</body></html>"
 
     monkeypatch.setattr(evidently_report, "_render", refuses_constant)
-    notes = write_report(tmp_path / "r.html", TEXT, verdict(["amount", "constant"]), KINDS, frame(1), frame(2))
+    notes = write_report(
+        LocalFiles(tmp_path), "r.html", TEXT, verdict(["amount", "constant"]), KINDS, frame(1), frame(2)
+    )
     assert notes == ["Evidently could not draw: constant."]
     assert "charts" in (tmp_path / "r.html").read_text()
 

@@ -14,7 +14,6 @@ from pipelines.audit import audit
 from pipelines.errors import ConfigError, DataError, StorageError
 from pipelines.release import release, retract, sweep
 from pipelines.score import plan_shards, score
-from pipelines.storage.exports import Exports
 from pipelines.verify import require_sound, verify, verify_release
 from tests.builders import context
 from tests.scoring import ARTIFACT, Stub, again, champion, features, file_digests, run_all, use_models
@@ -375,15 +374,16 @@ def test_verify_finds_a_table_that_lost_rows(run):
 def test_sweep_removes_only_what_nobody_names(run):
     features(run, [10.0])
     run_all(run)
-    exports = Exports(run.home.exports(run.name))
+    exports = run.home.exports(run.name)
     kept = file_digests(run.home.root / "exports")
-    (exports.root / "_releases" / run.key / ".deadbeef.77.writing").mkdir()
-    (exports.root / "_releases" / run.key / "orphan").mkdir()
-    (exports.root / ".partition=2026-03-05.77").symlink_to("nowhere")
+    (exports / "_releases" / run.key / ".deadbeef.77.writing").mkdir()
+    (exports / "_releases" / run.key / "orphan").mkdir()
+    (exports / "_releases" / run.key / "orphan" / "part-00000.parquet").touch()
+    (exports / ".partition=2026-03-05.77.writing").symlink_to("nowhere")
     assert sweep(run)["removed"] == []  # a run may still be at work on them
     listed = sweep(run, older_than_hours=-1, dry_run=True)["removed"]
     assert [path.rsplit("/", 1)[-1] for path in listed[:3]] == [
-        ".partition=2026-03-05.77",
+        ".partition=2026-03-05.77.writing",
         ".deadbeef.77.writing",
         "orphan",
     ]

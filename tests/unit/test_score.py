@@ -22,7 +22,7 @@ def run(tmp_path, monkeypatch):
 
 
 def staged(run) -> list[dict]:
-    scores = staged_scores(run, pinned(run))
+    scores = staged_scores(run, pinned(run), run.home.scratch)
     return [row for path in scores.scored_files for row in pq.read_table(path).to_pylist()]
 
 
@@ -42,7 +42,7 @@ def test_score_refuses_rows_without_a_finite_score_and_says_why(run):
     features(run, [10.0, None, float("inf")])
     summary = score(run)
     assert (summary["rows"], summary["refused"]) == (1, 2)
-    refused = pq.read_table(staged_scores(run, pinned(run)).shards[0].refused).to_pylist()
+    refused = pq.read_table(staged_scores(run, pinned(run), run.home.scratch).shards[0].refused).to_pylist()
     assert [row["payment_id"] for row in refused] == ["p1", "p2"]
     assert refused[0]["reason"] == "SCORE_MISSING: the model gives no finite score (null features: amount_eur)"
     assert "no feature is null" in refused[1]["reason"]
@@ -102,7 +102,7 @@ def test_score_writes_the_top_class_and_each_probability(run, monkeypatch):
     champion(run)
     features(run, [1.0, 2.0, 3.0])
     score(run)
-    table = pq.read_table(staged_scores(run, pinned(run)).scored_files[0])
+    table = pq.read_table(staged_scores(run, pinned(run), run.home.scratch).scored_files[0])
     assert table.drop(["row_id", "payment_id"]).to_pydict() == {
         "score": [0.5, 0.6],
         "predicted_label": ["light blue", "red"],
@@ -180,7 +180,7 @@ def test_a_damaged_shard_is_scored_again(run, damage):
     champion(run)
     features(run, [10.0])
     score(run)
-    path = staged_scores(run, pinned(run)).scored_files[0]
+    path = staged_scores(run, pinned(run), run.home.scratch).scored_files[0]
     before = path.read_bytes()
     path.write_bytes(damage)
     assert score(run)["state"] == "done"
