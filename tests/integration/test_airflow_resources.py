@@ -38,10 +38,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def trigger(server: Server, dag_id: str, partition: str) -> str:
     """The path of a new run."""
-    body = {"logical_date": None, "partition_key": partition, "conf": {}}
-    status, run = server.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
-    assert status == 200, run
+    body: dict[str, Any] = {"logical_date": None, "partition_key": partition, "conf": {}}
+    run = post(server, f"/api/v2/dags/{dag_id}/dagRuns", body)
     return f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run['dag_run_id'], safe='')}"
+
+
+def post(server: Server, path: str, body: dict[str, Any]) -> Any:
+    """The answer. SQLite lets one write at a time: a busy scheduler may keep a request waiting until it is refused."""
+
+    def answer() -> Any:
+        status, said = server.call("POST", path, body)
+        assert status in (200, 500, 503), said
+        return said if status == 200 else None
+
+    return wait_for(f"an answer to {path}", answer)
 
 
 def end_of(server: Server, path: str) -> str:
@@ -100,14 +110,13 @@ def test_a_backfill_does_not_hold_up_the_night(server: Server) -> None:
         **{"dag_id": "alpha__daily", "from_date": "2026-03-02T00:00:00Z", "to_date": "2026-03-09T23:59:00Z"},
         **{"max_active_runs": 8, "reprocess_behavior": "none", "run_backwards": False, "dag_run_conf": {}},
     }
-    status, answer = server.call("POST", "/api/v2/backfills", body)
-    assert status == 200, answer
+    post(server, "/api/v2/backfills", body)
     wait_for("a full pool", lambda: _running(server) == 4)
     path = trigger(server, "alpha__daily", "2026-03-01")
     assert end_of(server, path) == "success"
     mine = server.call("GET", f"{path}/taskInstances?limit=100")[1]["task_instances"]
-    waits = {task["task_id"]: _wait(task) for task in mine if task["start_date"] and task["task_id"] != "await_history"}
-    assert len(waits) >= 8
+    waits = {task["task_id"]: _wait(task) for task in mine if task["scheduled_when"] and task["start_date"]}
+    assert {"ingest", "validate", "deduplicate", "score", "release", "monitor"} <= set(waits)
     assert max(waits.values()) < SLEEP_SECONDS / 2, waits
     assert {(task["pool"], task["priority_weight"] > 0) for task in mine} == {("default_pool", True)}
     theirs = _of_backfill(server)
