@@ -49,7 +49,7 @@ format: install ## write the format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## what the daily chain costs (docs/benchmarks.md)
+bench: install ## what the daily chain costs, step by step
 	$(BIN)/python -m benchmarks.daily_chain
 
 LOCK := $(BIN)/uv pip compile -q --python $(BIN)/python --no-header --no-annotate
