@@ -158,7 +158,7 @@ def print_costs(server: Server, pipeline: str, runs: list[dict[str, Any]]) -> No
 
 def fingerprint(home: Home, pipeline: str) -> dict[str, str]:
     """sha256 of every file of tables and exports."""
-    folders = [home.root / "tables" / pipeline, home.exports(pipeline)]
+    folders = [home.root / "tables" / pipeline, home.root / "exports" / pipeline]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 

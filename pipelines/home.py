@@ -63,13 +63,6 @@ class Home:
     def table(self, pipeline: str, table: str) -> str:
         return f"{self.storage}/tables/{pipeline}/{table}"
 
-    def exports(self, pipeline: str) -> Path:
-        return self.root / "exports" / pipeline
-
-    def reports(self, pipeline: str) -> Path:
-        """Data Docs, drift reports and the morning page."""
-        return self.root / "reports" / pipeline
-
     def environment(self) -> dict[str, str]:
         """Variables that hand this home to a child process."""
         return {"NIGHTSHIFT_HOME": str(self.root), "NIGHTSHIFT_CONFIG": str(self.config)}

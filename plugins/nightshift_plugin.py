@@ -1,10 +1,12 @@
 """The Nightshift pages in the Airflow UI: reports of this home, for people who are signed in."""
 
+import mimetypes
 import sys
-from pathlib import Path
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
+
+from pipelines.storage.files import Files, LocalFiles
 
 _PREFIX = "/nightshift"
 # Reports are our own HTML without scripts or network; a browser holds them to it.
@@ -21,17 +23,29 @@ _ABSENT = (
 _DRAWS = "script-src 'unsafe-inline'; "
 
 
-def report_file(root: Path, path: str) -> Path | None:
-    """The file below `root` that `path` names; None when there is none, or when it leads out (`..`, links)."""
-    base = root.resolve()
+def report_content(files: Files, path: str) -> tuple[str, bytes] | None:
+    """Name and content of the report that `path` names; None when there is none, or when it leads out (`..`, links)."""
+    path = path.removesuffix("/")
+    if any(part in ("", ".", "..") or "\\" in part or not part.isprintable() for part in path.split("/")):
+        return None
+    for name in (path, f"{path}/index.html"):
+        if _is_inside(files, name):
+            content = files.read(name)
+            if content is not None:
+                return name, content
+    return None
+
+
+def _is_inside(files: Files, name: str) -> bool:
+    """Whether a file of a folder really lies there; an object store has no links."""
+    if not isinstance(files, LocalFiles):
+        return True
+    base = files.folder.resolve()
     try:
-        file = (base / path).resolve()
-    except (OSError, ValueError):  # a loop of links, a null byte
-        return None
-    if not file.is_relative_to(base):
-        return None
-    file = file / "index.html" if file.is_dir() else file
-    return file if file.is_file() and file.resolve().is_relative_to(base) else None
+        file = (base / name).resolve()
+    except (OSError, ValueError):  # a loop of links
+        return False
+    return file.is_relative_to(base) and file.is_file()
 
 
 def _message(text: str) -> str:
@@ -39,22 +53,24 @@ def _message(text: str) -> str:
     return f"<!doctype html><title>Nightshift</title><body style='font:16px/1.5 system-ui'><p>{text}</p>{link}</body>"
 
 
-def reports_app(root: Path) -> Any:
-    """A FastAPI application that serves the files below `root` to signed-in users."""
+def reports_app(files: Files) -> Any:
+    """A FastAPI application that serves the reports to signed-in users."""
     from airflow.api_fastapi.core_api.security import GetUserDep
     from fastapi import FastAPI
-    from fastapi.responses import FileResponse, HTMLResponse
+    from fastapi.responses import HTMLResponse, Response
 
     app = FastAPI(title="Nightshift reports", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/reports/{path:path}")
     def report(path: str, user: GetUserDep) -> Any:  # noqa: ARG001 - naming the user is what asks for a sign-in
-        file = report_file(root, path or "index.html")
-        if file is None:
+        found = report_content(files, path or "index.html")
+        if found is None:
             is_index = path in ("", "index.html")
             return HTMLResponse(_message(_NOT_WRITTEN_YET if is_index else _ABSENT), 200 if is_index else 404)
-        scripts = _DRAWS if file.parent.name == "drift" else ""
-        return FileResponse(file, headers={"Content-Security-Policy": _POLICY.format(scripts=scripts)})
+        name, content = found
+        scripts = _DRAWS if name.split("/")[-2:-1] == ["drift"] else ""
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return Response(content, 200, {"Content-Security-Policy": _POLICY.format(scripts=scripts)}, kind)
 
     return app
 
@@ -65,7 +81,7 @@ def _apps() -> list[dict[str, Any]]:
         return []
     from pipelines.home import Home
 
-    return [{"app": reports_app(Home.resolve().root / "reports"), "url_prefix": _PREFIX, "name": "nightshift"}]
+    return [{"app": reports_app(Home.resolve().files("reports")), "url_prefix": _PREFIX, "name": "nightshift"}]
 
 
 class NightshiftPlugin(AirflowPlugin):

@@ -39,10 +39,10 @@ def retrain_lines(ledger: Ledger, pipeline: str, event: Event) -> tuple[str, str
 def places(home: Home, pipeline: str) -> list[tuple[str, str]]:
     """Where everything lies, as (what, path)."""
     return [
-        ("the page that tells it all", str(home.root / "reports" / "index.html")),
-        ("scores as Parquet", str(home.exports(pipeline) / "partition=*/*.parquet")),
-        ("tables (Delta)", str(home.root / "tables" / pipeline)),
-        ("Data Docs, drift reports", str(home.reports(pipeline))),
+        ("the page that tells it all", home.files("reports").address("index.html")),
+        ("scores as Parquet", home.files("exports", pipeline).address("partition=*/*.parquet")),
+        ("tables (Delta)", home.table(pipeline, "")),
+        ("Data Docs, drift reports", home.files("reports", pipeline).root),
         ("MLflow", home.mlflow_uri),
         ("ledger", home.ledger_url),
     ]

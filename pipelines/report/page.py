@@ -6,7 +6,6 @@ gives the same bytes.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,14 +14,13 @@ from pipelines.home import Home
 from pipelines.report.charts import quality_curve, records_curve, row_bars
 from pipelines.report.status import pipelines_known, status
 from pipelines.report.story import story
-from pipelines.storage.durable import write_bytes
 
 MOST_PARTITIONS = 60
 _MOST_RETRAINS = 12
 
 
-def write_page(home: Home, name: str | None = None) -> Path:
-    """Writes reports/index.html and a page for each pipeline (or only for `name`); returns the index."""
+def write_page(home: Home, name: str | None = None) -> str:
+    """Writes reports/index.html and a page for each pipeline (or only for `name`); returns where the index lies."""
     templates = Environment(
         loader=PackageLoader("pipelines.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -31,19 +29,17 @@ def write_page(home: Home, name: str | None = None) -> Path:
     for one in shown:
         if name in (None, one["pipeline"]):
             text = templates.get_template("pipeline.html.j2").render(one=one)
-            write_bytes(home.reports(one["pipeline"]) / "index.html", text.encode())
-    index = home.root / "reports" / "index.html"
-    index.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(index, templates.get_template("index.html.j2").render(pipelines=shown).encode())
-    return index
+            home.files("reports", one["pipeline"]).write("index.html", text.encode())
+    text = templates.get_template("index.html.j2").render(pipelines=shown)
+    home.files("reports").write("index.html", text.encode())
+    return home.files("reports").address("index.html")
 
 
 def described(home: Home, one: dict[str, Any]) -> dict[str, Any]:
     """A status with what the page adds: words for the last night, what to do, links that exist, bars, the curve."""
-    folder = home.reports(one["pipeline"])
-    folder.mkdir(parents=True, exist_ok=True)
+    written = {entry.name for entry in home.files("reports", one["pipeline"]).entries()}
     largest = max((row["read"] or 0 for row in one["partitions"]), default=0) or 1
-    partitions = [row | {"links": _links(folder, row), "bars": row_bars(row, largest)} for row in one["partitions"]]
+    partitions = [row | {"links": _links(written, row), "bars": row_bars(row, largest)} for row in one["partitions"]]
     newest = partitions[0] if partitions else None
     return one | {
         "partitions": partitions,
@@ -56,7 +52,7 @@ def described(home: Home, one: dict[str, Any]) -> dict[str, Any]:
         "records": records_curve(one),
         "quality": quality_curve(one),
         "mlflow": home.mlflow_uri,
-        "exports": str(home.exports(one["pipeline"])),
+        "exports": home.files("exports", one["pipeline"]).root,
     }
 
 
@@ -84,11 +80,11 @@ def notes(one: dict[str, Any]) -> list[str]:
     return []
 
 
-def _links(folder: Path, row: dict[str, Any]) -> list[tuple[str, str]]:
+def _links(written: set[str], row: dict[str, Any]) -> list[tuple[str, str]]:
     """(text, relative address) of the reports that were written for this partition."""
     key = row["partition"]
     candidates = [("checks", f"data_docs/{key}.html"), ("drift report", f"drift/{key}.html")]
-    return [(text, address) for text, address in candidates if (folder / address).exists()]
+    return [(text, address) for text, address in candidates if address in written]
 
 
 def _gate(row: dict[str, Any]) -> dict[str, Any]:

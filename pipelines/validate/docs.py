@@ -12,7 +12,6 @@ import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipelines.context import Context
-from pipelines.storage.durable import write_bytes
 from pipelines.validate.checks import Problem
 from pipelines.validate.rules import RuleResult
 from pipelines.validate.texts import masked, observed_text, rule_text
@@ -39,16 +38,21 @@ class Verdict:
         return self.read - self.ingest_quarantined - self.quarantined
 
 
-def folder(context: Context) -> Path:
-    return context.home.reports(context.name) / "data_docs"
+def page_name(key: str) -> str:
+    """Below the pipeline's reports."""
+    return f"data_docs/{key}.html"
 
 
-def page_path(context: Context) -> Path:
-    return folder(context) / f"{context.key}.html"
+def has_page(context: Context) -> bool:
+    return context.reports.read(page_name(context.key)) is not None
 
 
-def write_page(context: Context, suite: str, verdict: Verdict, results: Sequence[RuleResult], rows: pa.Table) -> Path:
-    """Writes the page of this partition, atomically. It holds no value of a text column, only its shape."""
+def page_address(context: Context) -> str:
+    return context.reports.address(page_name(context.key))
+
+
+def write_page(context: Context, suite: str, verdict: Verdict, results: Sequence[RuleResult], rows: pa.Table) -> None:
+    """Writes the page of this partition. It holds no value of a text column, only its shape."""
     page = _templates().get_template("partition.html.j2")
     html = page.render(
         pipeline=context.name,
@@ -57,25 +61,20 @@ def write_page(context: Context, suite: str, verdict: Verdict, results: Sequence
         verdict=verdict,
         rules=[_entry(result, rows) for result in results],
     )
-    path = page_path(context)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, html.encode())
-    return path
+    context.reports.write(page_name(context.key), html.encode())
 
 
-def write_index(context: Context) -> Path:
+def write_index(context: Context) -> None:
     """Writes the list of all validated partitions, newest first, from the ledger."""
     rows = context.ledger.publications(context.name, "quarantine/validate")
+    written = {entry.name for entry in context.reports.entries("data_docs/")}
     entries = [
         {"partition": row["partition"], **row["facts"]}
         for row in reversed(rows)
-        if (folder(context) / f"{row['partition']}.html").exists()
+        if page_name(row["partition"]) in written
     ]
-    path = folder(context) / "index.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
     html = _templates().get_template("index.html.j2").render(pipeline=context.name, entries=entries)
-    write_bytes(path, html.encode())
-    return path
+    context.reports.write(page_name("index"), html.encode())
 
 
 def _entry(result: RuleResult, rows: pa.Table) -> dict[str, Any]:

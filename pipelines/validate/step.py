@@ -49,7 +49,7 @@ def validate(context: Context) -> Summary:
     volume = checks.volume(read, _history(context), context.pipeline.validate_.volume)
     digest = _input_digest(context, raw, suite, volume)
     known = context.published(TABLE, digest)
-    if known and docs.page_path(context).exists():
+    if known and docs.has_page(context):
         return _conclude(context, known, "unchanged")
     _require_row_limit(context, int(raw["row_count"]))
     rows = _read(context, source, int(raw["row_count"]))
@@ -107,7 +107,7 @@ def _conclude(context: Context, published: Row, state: str) -> Summary:
         "quarantined": facts["quarantined"],
         "warnings": facts["warnings"],
         "refused": False,
-        "data_docs": str(docs.page_path(context)),
+        "data_docs": docs.page_address(context),
         "rules": facts["rules"],
     }
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.storage.files import LocalFiles, open_files
+
 pytestmark = pytest.mark.usefixtures("airflow_home")  # Airflow is set up before its first import
 
 
@@ -28,11 +30,11 @@ def root(tmp_path: Path) -> Path:
     [("index.html", "morning"), ("", "morning"), ("alpha/drift/2026-03-02.html", "drift")],
 )
 def test_reports_are_found(root: Path, path: str, text: str) -> None:
-    from nightshift_plugin import report_file
+    from nightshift_plugin import report_content
 
-    file = report_file(root, path)
-    assert file is not None
-    assert file.read_text() == text
+    found = report_content(LocalFiles(root), path or "index.html")
+    assert found is not None
+    assert found[1].decode() == text
 
 
 @pytest.mark.parametrize(
@@ -50,9 +52,30 @@ def test_reports_are_found(root: Path, path: str, text: str) -> None:
     ],
 )
 def test_nothing_outside_is_given_away(root: Path, path: str) -> None:
-    from nightshift_plugin import report_file
+    from nightshift_plugin import report_content
 
-    assert report_file(root, path) is None
+    assert report_content(LocalFiles(root), path) is None
+
+
+def test_reports_in_a_bucket_are_served_with_their_type_and_policy(s3_root: str) -> None:
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi.testclient import TestClient
+    from nightshift_plugin import reports_app
+
+    files = open_files(s3_root).at("reports")
+    for name in ("index.html", "alpha/index.html", "alpha/drift/2026-03-02.html", "alpha/drift/2026-03-02.parquet"):
+        files.write(name, name.encode())
+    open_files(s3_root).write("secrets.json", b"secret")
+    app = reports_app(files)
+    app.dependency_overrides[get_user] = lambda: None
+    page = TestClient(app)
+    html, drawn = page.get("/reports/alpha"), page.get("/reports/alpha/drift/2026-03-02.html")
+    assert (html.text, html.headers["content-type"]) == ("alpha/index.html", "text/html; charset=utf-8")
+    assert "script-src" not in html.headers["content-security-policy"]
+    assert "script-src 'unsafe-inline'" in drawn.headers["content-security-policy"]
+    assert page.get("/reports/alpha/drift/2026-03-02.parquet").headers["content-type"] == "application/octet-stream"
+    for path in ("..%2Fsecrets.json", "alpha/%2e%2e/%2e%2e/secrets.json", "%2E%2E%5Csecrets.json", "absent.html"):
+        assert page.get(f"/reports/{path}").status_code == 404
 
 
 def test_every_route_asks_who_is_there(root: Path) -> None:
@@ -60,7 +83,7 @@ def test_every_route_asks_who_is_there(root: Path) -> None:
     from airflow.api_fastapi.core_api.security import get_user
     from nightshift_plugin import reports_app
 
-    routes = [route for route in reports_app(root).routes if hasattr(route, "dependant")]
+    routes = [route for route in reports_app(LocalFiles(root)).routes if hasattr(route, "dependant")]
     assert routes
     for route in routes:
         assert get_user in [dependency.call for dependency in route.dependant.dependencies], route.path
@@ -72,7 +95,7 @@ def test_a_report_that_was_never_written_is_explained(root: Path) -> None:
     from fastapi.testclient import TestClient
     from nightshift_plugin import reports_app
 
-    app = reports_app(root)
+    app = reports_app(LocalFiles(root))
     app.dependency_overrides[get_user] = lambda: None
     answer = TestClient(app).get("/reports/alpha/drift/2026-03-03.html")
     assert answer.status_code == 404

@@ -114,7 +114,7 @@ def _woken(zombie: Child) -> tuple[int, str]:
 
 def test_finished_day_again_changes_no_byte(world: World) -> None:
     world.restore("end")
-    folders = [Path(world.home.root / "tables"), world.home.exports(PIPELINE)]
+    folders = [Path(world.home.root / "tables"), world.home.root / "exports" / PIPELINE]
     before = {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
     world.finish("daily", world.last)
     after = {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}

@@ -47,7 +47,7 @@ def killed_at(run, point: str, *arguments: str) -> None:
 
 def readable(run) -> list[float]:
     """The scores that a consumer reads now."""
-    files = sorted(run.home.exports(run.name).glob(f"partition={run.key}/*.parquet"))
+    files = sorted((run.home.root / "exports" / run.name).glob(f"partition={run.key}/*.parquet"))
     return [score for path in files for score in pq.ParquetFile(path).read()["score"].to_pylist()]
 
 
@@ -121,12 +121,12 @@ def test_a_zombie_that_wakes_after_a_newer_release_is_fenced(run):
     os.waitpid(zombie.pid, os.WUNTRACED)
     features(run, [55.0, 66.0])
     run_all(again(run, "run-3"))
-    before = file_digests(run.home.exports(run.name) / "partition=2026-03-05"), content(run)
+    before = file_digests(run.home.root / "exports" / run.name / "partition=2026-03-05"), content(run)
     os.kill(zombie.pid, signal.SIGCONT)
     _, errors = zombie.communicate(timeout=120)
     assert zombie.returncode == 1
     assert "E-PUB-FENCED" in errors.decode()
-    assert (file_digests(run.home.exports(run.name) / "partition=2026-03-05"), content(run)) == before
+    assert (file_digests(run.home.root / "exports" / run.name / "partition=2026-03-05"), content(run)) == before
     assert readable(run) == [0.66, 0.55]
     assert verify(run)["problems"] == []
 
@@ -145,7 +145,7 @@ def test_a_reader_that_polls_sees_only_whole_releases(run):
     assert process.wait() == 0
     exports, releases = run.exports, run.ledger.releases(run.name)
     reader = subprocess.Popen(
-        [sys.executable, "-c", POLL, str(run.home.exports(run.name))], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", POLL, str(run.home.root / "exports" / run.name)], stdout=subprocess.PIPE, text=True
     )
     assert reader.stdout.readline() == "ready\n"
     for number in range(200):

@@ -111,8 +111,8 @@ def facts(home: Home, partition: str) -> dict[str, Any]:
             for table in PUBLISHED
         },
         "exports": {
-            str(path.relative_to(home.exports(PIPELINE))): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(home.exports(PIPELINE).glob("partition=*/*"))
+            str(path.relative_to(home.root / "exports" / PIPELINE)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted((home.root / "exports" / PIPELINE).glob("partition=*/*"))
         },
         "accounting": [{name: row[name] for name in accounting} for row in book.accounting(PIPELINE)],
         "models": [(row["version"], row["artifact_sha256"]) for row in book.models(PIPELINE)],

@@ -29,7 +29,7 @@ def exports(tmp_path, monkeypatch) -> Path:
             run_all(again(run, "first"))
         features(run, amounts)
         run_all(run)
-    return run.home.exports(run.name)
+    return run.home.root / "exports" / run.name
 
 
 EXPECTED = [("2026-03-05", "p0", 0.10), ("2026-03-05", "p1", 0.20), ("2026-03-06", "p0", 0.30)]

@@ -104,4 +104,4 @@ def test_report_that_fails_is_a_warning_and_leaves_no_half_file(
     summary = monitor(run)
     assert summary["decision"] == "OK"
     assert "No space left" in summary["warnings"][0]
-    assert [path.suffix for path in (run.home.reports(run.name) / "drift").iterdir()] == [".parquet"]
+    assert [path.suffix for path in (run.home.root / "reports" / run.name / "drift").iterdir()] == [".parquet"]

@@ -169,7 +169,7 @@ def test_partition_without_features_is_skipped_without_a_decision(trained: Path)
 
 def test_same_inputs_same_decision_and_same_bytes(trained: Path) -> None:
     run = publish_day(trained, 15, _change_unit)
-    path = run.home.reports(run.name) / "drift" / "2026-03-15.parquet"
+    path = run.home.root / "reports" / run.name / "drift" / "2026-03-15.parquet"
     first = monitor(run)
     content = path.read_bytes()
     assert monitor(run) == first
@@ -228,7 +228,7 @@ def test_cooldown_after_a_retrain_was_asked_for(trained: Path) -> None:
 def test_numbers_of_every_column_are_written(trained: Path) -> None:
     run = publish_day(trained, 15, _die)
     monitor(run)
-    table = pq.read_table(run.home.reports(run.name) / "drift" / "2026-03-15.parquet")
+    table = pq.read_table(run.home.root / "reports" / run.name / "drift" / "2026-03-15.parquet")
     assert table["column"].to_pylist() == ["amount_eur", "country", "noise"]
     assert table["nulls"].to_pylist() == [ROWS, 0, 0]
     assert [sum(counts) for counts in table["counts"].to_pylist()] == [0, ROWS, ROWS]

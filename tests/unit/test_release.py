@@ -29,7 +29,7 @@ def run(tmp_path, monkeypatch):
 
 def exported(run) -> list[dict]:
     """What a consumer reads of this partition; nothing when there is no pointer."""
-    files = sorted(run.home.exports(run.name).glob(f"partition={run.key}/*.parquet"))
+    files = sorted((run.home.root / "exports" / run.name).glob(f"partition={run.key}/*.parquet"))
     return [row for path in files for row in pq.ParquetFile(path).read().to_pylist()]
 
 
@@ -187,7 +187,7 @@ def test_release_skips_without_champion(tmp_path):
     run = context(tmp_path / "other")
     features(run, [1.0])
     assert release(run) == {"state": "skipped", "reason": "no champion"}
-    assert not run.home.exports(run.name).exists()
+    assert not (run.home.root / "exports" / run.name).exists()
 
 
 def test_release_refuses_a_full_disk_before_writing(run, monkeypatch):
@@ -198,7 +198,7 @@ def test_release_refuses_a_full_disk_before_writing(run, monkeypatch):
     with pytest.raises(StorageError, match=r"E-IO-NOSPACE .*exports/payments: at least 0\.\d MiB") as caught:
         release(run)
     assert caught.value.retryable
-    assert list(run.home.exports(run.name).iterdir()) == []
+    assert list((run.home.root / "exports" / run.name).iterdir()) == []
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -237,7 +237,7 @@ def test_retract_takes_the_scores_from_readers_and_keeps_history(run):
     row = run.ledger.releases(run.name)[0]
     assert (row["state"], row["reason"]) == ("retracted", "wrong prices (by ann)")
     assert (run.home.root / summary["path"] / "part-00000.parquet").exists()
-    tombstone = run.home.exports(run.name) / "_releases" / run.key / "retracted.json"
+    tombstone = run.home.root / "exports" / run.name / "_releases" / run.key / "retracted.json"
     assert json.loads(tombstone.read_text()) == {
         "release_id": summary["release_id"],
         "model_version": 1,
@@ -338,7 +338,7 @@ def test_verify_finds_damage_and_a_new_run_repairs_it(run, damage, text):
 def test_verify_finds_a_pointer_that_was_turned_by_hand(run):
     features(run, [10.0])
     run_all(run)
-    (run.home.exports(run.name) / "partition=2026-03-05").unlink()
+    (run.home.root / "exports" / run.name / "partition=2026-03-05").unlink()
     assert "but see nothing" in verify_release(run)[0]
 
 
@@ -374,7 +374,7 @@ def test_verify_finds_a_table_that_lost_rows(run):
 def test_sweep_removes_only_what_nobody_names(run):
     features(run, [10.0])
     run_all(run)
-    exports = run.home.exports(run.name)
+    exports = run.home.root / "exports" / run.name
     kept = file_digests(run.home.root / "exports")
     (exports / "_releases" / run.key / ".deadbeef.77.writing").mkdir()
     (exports / "_releases" / run.key / "orphan").mkdir()

@@ -47,7 +47,7 @@ def told(tmp_path: Path) -> Path:
         reasons=["roc_auc 0.70 against 0.71"],
         numbers={"checks": [{"name": "champion", "passed": False, "text": "roc_auc 0.70 against 0.71"}]},
     )
-    return write_page(run.home)
+    return Path(write_page(run.home))
 
 
 def test_page_tells_the_refusal_and_the_gate(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_same_ledger_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_page_of_an_empty_home_says_what_to_do(tmp_path: Path) -> None:
-    assert "nightshift run NAME" in write_page(context(tmp_path).home).read_text()
+    assert "nightshift run NAME" in Path(write_page(context(tmp_path).home)).read_text()
 
 
 @pytest.mark.parametrize(("reads", "points"), [([10], None), ([10, 5], "0.0,2.0 100.0,12.0")], ids=["one", "two"])

@@ -19,7 +19,7 @@ CARD_THERE = rule("CARD_THERE", "expect_column_values_to_not_be_null", column="c
 
 
 def page(run: Context) -> str:
-    return (run.home.reports(run.name) / "data_docs" / f"{run.key}.html").read_text()
+    return (run.home.root / "reports" / run.name / "data_docs" / f"{run.key}.html").read_text()
 
 
 def test_good_rows_leave_an_empty_stage_and_a_page(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_pages_hold_no_text_value_and_load_nothing(tmp_path: Path) -> None:
     assert "Canary" not in html + json.dumps(summary)
     assert "http" not in html
     assert "<script" not in html
-    assert run.key in (run.home.reports(run.name) / "data_docs" / "index.html").read_text()
+    assert run.key in (run.home.root / "reports" / run.name / "data_docs" / "index.html").read_text()
 
 
 @pytest.mark.parametrize("point", ["validate.mid", "quarantine.after_write", "quarantine/validate.after_commit"])
