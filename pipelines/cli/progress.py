@@ -17,7 +17,7 @@ class Progress:
     def __init__(self, home: Home, name: str, total: int, quiet: bool = False) -> None:
         from rich import progress
 
-        self._home, self._name, self._total, self._quiet = home, name, total, quiet
+        self._home, self._name, self._quiet = home, name, quiet
         self._console = show.console()
         self._bar = progress.Progress(
             progress.SpinnerColumn(),

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -32,7 +32,6 @@ class Child:
     started: float = 0.0
     pause: float = 1.0
     next_start: float = 0.0
-    restarts: int = field(default=0)
 
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +66,6 @@ class Child:
         if now < self.next_start:
             return None
         self.next_start = 0.0
-        self.restarts += 1
         self.start()
         return f"{self.name} started again"
 
