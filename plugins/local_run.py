@@ -50,12 +50,11 @@ def _emit(events: Any, **event: Any) -> None:
 
 def _prepare() -> Any:
     """Migrates the database when needed, reads all DAGs once, and ends what an earlier killed process left."""
-    from airflow import settings
+    from airflow import settings  # importing Airflow initializes it; twice is once too much for its local settings
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
     from airflow.utils.db import check_migrations, initdb
 
-    settings.initialize()
     try:
         check_migrations(0)
     except Exception:  # no database yet, or an older one
