@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 _NO_GPU = "no GPU is visible to this process"
 _FIX = "Run it where a GPU is (resources.<step>.queue), or set device: auto, or allow_cpu: true."
 _OUT_OF_MEMORY = re.compile(r"out of memory|cudaErrorMemoryAllocation|bad_alloc|Memory allocation error", re.IGNORECASE)
-_LOST = re.compile(r"CUDA error|cudaError|CUDA driver|CUBLAS|cuDNN|NCCL|Xid", re.IGNORECASE)
+_LOST = re.compile(r"CUDA error|cudaError|CUDA driver|No CUDA GPUs|NVIDIA driver|CUBLAS|cuDNN|NCCL|Xid", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

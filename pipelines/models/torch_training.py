@@ -222,7 +222,8 @@ def _loss(plan: Plan, network: Network, rows: Arrays) -> float:
             else (np.where(rows.y > 0.5, scores, 1 - scores))
         )
         each = -np.log(np.clip(own, 1e-15, None))
-    return float(np.average(each, weights=rows.weight))
+    weight = np.ones(len(each)) if rows.weight is None else rows.weight
+    return float((each * weight).sum() / max(weight.sum(), 1e-12))
 
 
 def _judge(progress: _Progress, network: Network, loss: float) -> None:

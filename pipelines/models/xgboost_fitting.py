@@ -93,6 +93,9 @@ class _Progress:
     best_rounds: int = 1
     ended: bool = False
 
+    def is_done(self, rounds: int) -> bool:
+        return self.ended or self.rounds >= rounds
+
     def judged(self, loss: float, patience: int | None) -> None:
         if loss < self.best:
             self.best, self.best_rounds = loss, self.rounds
@@ -108,8 +111,8 @@ def _boost(recipe: Recipe, train: Any, watched: Any, rounds: int, checkpoints: C
     settings = _settings(recipe)
     progress, raw = _unpacked(checkpoints.latest() if checkpoints else None)
     matrices = [train] if watched is None else [train, watched]
-    while True:
-        booster = _booster(recipe, matrices, progress.rounds, raw)
+    booster = _booster(recipe, matrices, progress.rounds, raw)
+    while not progress.is_done(rounds):
         stop = min(progress.rounds + settings.checkpoint_rounds, rounds)
         while progress.rounds < stop and not progress.ended:
             booster.update(train, progress.rounds)
@@ -119,12 +122,10 @@ def _boost(recipe: Recipe, train: Any, watched: Any, rounds: int, checkpoints: C
             if progress.rounds == 2:
                 reach("train.round_n")
         confirm(recipe.device, booster_device(booster), _WHERE)
-        if progress.ended or progress.rounds >= rounds:
-            break
         raw = bytes(booster.save_raw("ubj"))
         _save(checkpoints, progress, raw)
-    if watched is not None:
-        _save(checkpoints, progress, bytes(booster.save_raw("ubj")))  # a search that is done is not done again
+        if not progress.is_done(rounds):
+            booster = _booster(recipe, matrices, progress.rounds, raw)
     return booster, progress.best_rounds
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -13,16 +11,15 @@ from pipelines.context import Context
 from pipelines.errors import ModelError
 from pipelines.failpoints import reach
 from pipelines.models.artifact import artifact_sha256
-from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.device import Device
-from pipelines.models.fitting import Recipe, fit
+from pipelines.models.fitting import fit
 from pipelines.models.model import Model
 from pipelines.models.stored import model_address, read_stored, store_model
 from pipelines.runs.step import code_version
-from pipelines.storage.digests import combined
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import metrics
 from pipelines.training.plots import plots
+from pipelines.training.progress import checkpoints_of, forget_checkpoints
 from pipelines.training.registry import Challenger, register
 from pipelines.training.tuning import can_judge, recipe_of, training_rows, tuned_parameters, usable_device
 
@@ -40,8 +37,7 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     device = usable_device(context, "train")
     frozen = read_frozen(context, snapshot_id)
     started = time.monotonic()
-    checkpoints = Checkpoints(context.staged("checkpoints", snapshot_id))
-    model, sha256 = _kept(context, frozen, device) or _fit_and_keep(context, frozen, device, checkpoints)
+    model, sha256 = _kept(context, frozen, device) or _fit_and_keep(context, frozen, device)
     seconds = time.monotonic() - started
     reach("train.after_fit")
     holdout = frozen.table(context, "holdout")
@@ -57,7 +53,7 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
         pictures=plots(training.task, target[usable], scores[usable]),
     )
     version = register(context, frozen, challenger)
-    checkpoints.clear()
+    forget_checkpoints(context, frozen)
     return {
         "state": "done",
         "version": version,
@@ -102,37 +98,19 @@ def _kept(context: Context, frozen: Frozen, device: Device) -> tuple[Model, str]
     return (model, sha256) if model.facts.get("device") == device.kind else None
 
 
-def _fit_and_keep(context: Context, frozen: Frozen, device: Device, checkpoints: Checkpoints) -> tuple[Model, str]:
+def _fit_and_keep(context: Context, frozen: Frozen, device: Device) -> tuple[Model, str]:
     """Fits, stores the files, notes their digest at the snapshot: a registry that is away costs no second training."""
-    model = _fit(context, frozen, device, checkpoints)
+    model = _fit(context, frozen, device)
     sha256 = store_model(context.home, context.name, model.to_files())
     frozen.files(context).write(_KEPT, sha256.encode())
     return model, sha256
 
 
-def _fit(context: Context, frozen: Frozen, device: Device, checkpoints: Checkpoints) -> Model:
+def _fit(context: Context, frozen: Frozen, device: Device) -> Model:
     recipe = recipe_of(context, frozen, device).with_parameters(tuned_parameters(context, frozen))
     rows, validation = training_rows(context, frozen)
     usable = validation if can_judge(rows, validation) else None
-    return fit(recipe, rows, usable, checkpoints.at(_fit_digest(recipe, frozen)))
-
-
-def _fit_digest(recipe: Recipe, frozen: Frozen) -> str:
-    """Of everything that determines a fit: another recipe, other code or another library finds no checkpoint."""
-    return combined(
-        json.dumps(frozen.digests, sort_keys=True),
-        recipe.training.digest(),
-        json.dumps([dict(recipe.types), recipe.classes, recipe.threads, recipe.device.kind]),
-        code_version(),
-        *(f"{name} {_installed(name)}" for name in ("xgboost", "xgboost-cpu", "torch")),
-    )[:32]
-
-
-def _installed(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "none"
+    return fit(recipe, rows, usable, checkpoints_of(context, frozen, recipe))
 
 
 def _device_facts(model: Model, device: Device) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipelines.context import Context
 from pipelines.errors import ModelError
+from pipelines.failpoints import reach
 from pipelines.models.allowed import takes_integers
 from pipelines.models.device import CPU, Device, for_family, resolve
 from pipelines.models.fitting import Recipe, Rows, fit_on_part
@@ -17,6 +18,7 @@ from pipelines.settings.training import TorchMLP, Tuning
 from pipelines.storage.durable import canonical_json
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import default_metric, direction, metric
+from pipelines.training.progress import checkpoints_of
 
 _FOUND = "tuned.json"
 VALIDATION_SHARE = 5  # one in five training partitions, the latest ones, judges trials and early stopping
@@ -38,7 +40,10 @@ def tune(context: Context, snapshot_id: str) -> dict[str, Any]:
 
 
 def search(context: Context, frozen: Frozen, tuning: Tuning, device: Device = CPU) -> dict[str, Any]:
-    """`{"parameters", "value", "trials"}` of the best trial; the same seed and rows give the same trials."""
+    """`{"parameters", "value", "trials"}` of the best trial; the same seed and rows give the same trials.
+
+    A search that was killed goes through its finished trials again without fitting them.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -49,11 +54,20 @@ def search(context: Context, frozen: Frozen, tuning: Tuning, device: Device = CP
     name = training.metric or default_metric(training.task)
     recipe = recipe_of(context, frozen, device)
 
+    checkpoints = checkpoints_of(context, frozen, recipe).at("trials")
+    finished: list[list[Any]] = json.loads(checkpoints.latest() or b"[]")
+
     def objective(trial: optuna.Trial) -> float:
         chosen = {parameter: _suggest(trial, tuning, parameter, training.model.family) for parameter in tuning.ranges}
+        if trial.number < len(finished) and finished[trial.number][0] == chosen:
+            return float(finished[trial.number][1])
         model = fit_on_part(recipe.with_parameters(chosen), rows, validation)
         late = rows.take(validation)
-        return metric(name, late.target, model.predict(late.table))
+        value = metric(name, late.target, model.predict(late.table))
+        finished[trial.number :] = [[chosen, value]]
+        checkpoints.save(trial.number, json.dumps(finished).encode())
+        reach("tune.after_trial")
+        return value
 
     study = optuna.create_study(
         direction="maximize" if direction(name) == "higher" else "minimize",

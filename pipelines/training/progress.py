@@ -1,0 +1,39 @@
+"""Where a long `tune` or `train` keeps what it has reached, so that the next attempt goes on from there."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+
+from pipelines.context import Context
+from pipelines.models.checkpoints import Checkpoints
+from pipelines.models.recipe import Recipe
+from pipelines.runs.step import code_version
+from pipelines.storage.digests import combined
+from pipelines.training.dataset import Frozen
+
+_LIBRARIES = ("xgboost", "xgboost-cpu", "torch", "optuna")
+
+
+def checkpoints_of(context: Context, frozen: Frozen, recipe: Recipe) -> Checkpoints:
+    """The checkpoints of just this fit: another recipe, other rows, other code or other libraries find none."""
+    digest = combined(
+        json.dumps(frozen.digests, sort_keys=True),
+        recipe.training.digest(),
+        json.dumps([dict(recipe.types), recipe.classes, recipe.threads, recipe.device.kind]),
+        code_version(),
+        *(f"{name} {_installed(name)}" for name in _LIBRARIES),
+    )
+    return Checkpoints(context.staged("checkpoints", frozen.snapshot_id, digest[:32]))
+
+
+def forget_checkpoints(context: Context, frozen: Frozen) -> None:
+    """Removes all of this snapshot's, those of other recipes included: its model is registered."""
+    Checkpoints(context.staged("checkpoints", frozen.snapshot_id)).clear()
+
+
+def _installed(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "none"
