@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 from pipelines.errors import StorageError
@@ -22,8 +23,8 @@ OnEvent = Callable[[Event], None]
 class LocalAirflow:
     """The child process. Each request is one DAG run; its events arrive while it runs."""
 
-    def __init__(self, home: Home, child: subprocess.Popen[str], events: IO[str]) -> None:
-        self._home, self._child, self._events = home, child, events
+    def __init__(self, home: Home, child: subprocess.Popen[str], events: IO[str], log_start: int) -> None:
+        self._home, self._child, self._events, self._log_start = home, child, events, log_start
 
     def run(self, dag_id: str, partition: str, conf: dict[str, Any], on_event: OnEvent | None = None) -> Event:
         """Runs `dag_id` for `partition` and returns its last event (`event: run`).
@@ -53,12 +54,24 @@ class LocalAirflow:
 
     def _died(self) -> StorageError:
         code = self._child.wait()
+        how = f"ended with {code} (a negative number is the signal that killed it)"
         return StorageError(
             "E-RUN-CHILD",
             str(self._home.root),
-            f"the process that runs the DAGs ended with {code} (a negative number is the signal that killed it)",
-            f"See {self._home.airflow / 'logs' / 'in_process.log'}; run the same command again, done steps are kept.",
+            f"the process that runs the DAGs {self._why_stopped() or how}",
+            f"See {_log_file(self._home)}; run the same command again, done steps are kept.",
         )
+
+    def _why_stopped(self) -> str | None:
+        """What the watchdog of a step wrote before it killed the process, and with it this whole run."""
+        with open(_log_file(self._home), errors="replace") as log:
+            log.seek(self._log_start)
+            words = [line.strip() for line in log if line.startswith(("E-RUN-TIMEOUT", "E-RUN-MEMORY"))]
+        return f"was stopped: {words[-1]}" if words else None
+
+
+def _log_file(home: Home) -> Path:
+    return home.airflow / "logs" / "in_process.log"
 
 
 @contextmanager
@@ -69,10 +82,10 @@ def local_airflow(home: Home) -> Iterator[LocalAirflow]:
         ConfigError: E-RUN-BUSY when another run or `make up` uses this home.
     """
     with only_orchestrator(home, f"'nightshift run' (process {os.getpid()})"):
-        logs = home.airflow / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        _log_file(home).parent.mkdir(parents=True, exist_ok=True)
         reading, writing = os.pipe()
-        with open(logs / "in_process.log", "ab") as log:
+        with open(_log_file(home), "ab") as log:
+            log_start = log.tell()
             child = subprocess.Popen(
                 [sys.executable, str(REPOSITORY / "plugins" / "local_run.py"), str(writing)],
                 stdin=subprocess.PIPE,
@@ -86,7 +99,7 @@ def local_airflow(home: Home) -> Iterator[LocalAirflow]:
         os.close(writing)
         try:
             with open(reading) as events:
-                yield LocalAirflow(home, child, events)
+                yield LocalAirflow(home, child, events, log_start)
         finally:
             _end(child)
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import urllib.parse
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.errors import StorageError
+from pipelines.home import REPOSITORY, Home
 from pipelines.ledger import Ledger
+from pipelines.runs.local import run_days
+from tests.conftest import ALPHA, without_airflow, write_config
 from tests.integration.test_airflow_up import Server, wait_for
 
 pytestmark = pytest.mark.slow
@@ -83,7 +89,9 @@ def test_a_step_stuck_in_native_code_is_killed_recorded_and_retried(server: Serv
     assert end_of(server, path) == "success"
     assert tries(server, path, "validate") == ["failed", "success"]
     assert attempts(server, "gamma", "2026-03-01", "validate") == [("failed", "E-RUN-TIMEOUT"), ("done", "")]
-    assert "E-RUN-TIMEOUT gamma 2026-03-01: 'validate' must end within" in log_of(server, path, "validate", 1)
+    log = log_of(server, path, "validate", 1)
+    assert "E-RUN-TIMEOUT gamma 2026-03-01: 'validate' must end within" in log
+    assert "SIGKILL" in log  # and not the alarm, which Python code would have heard
 
 
 def test_out_of_memory_is_retried_once_and_then_final(server: Server) -> None:
@@ -122,6 +130,25 @@ def test_a_backfill_does_not_hold_up_the_night(server: Server) -> None:
     theirs = _of_backfill(server)
     assert {(task["pool"], task["priority_weight"] < 0) for task in theirs} == {("backfill", True)}
     assert [task for task in theirs if task["task_id"] == "ingest" and task["state"] in ("scheduled", "running")]
+
+
+def test_a_run_in_one_process_ends_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the watchdog ends the whole run; the same command again goes on."""
+    for name in set(os.environ) - set(without_airflow()):
+        monkeypatch.delenv(name)
+    wishes = tmp_path / "wishes"
+    wishes.mkdir()
+    (wishes / "validate").write_text("stuck")
+    monkeypatch.setenv("FAKE_STEPS", str(wishes))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "tests" / "fake_steps" / "site"))
+    limited = ALPHA.replace("resources:\n", f"resources:\n  validate: {LIMITS}\n")
+    home = Home(tmp_path / "home", write_config(tmp_path, alpha=limited))
+    with pytest.raises(StorageError, match=r"E-RUN-CHILD .* was stopped: E-RUN-TIMEOUT alpha 2026-03-01: 'validate'"):
+        run_days(home, "alpha", ["2026-03-01"])
+    assert [run["state"] for run in run_days(home, "alpha", ["2026-03-01"])] == ["success"]
+    rows = Ledger(home.ledger_url).attempts("alpha", "2026-03-01")
+    ends = [(row["state"], (row["error"] or "").split(" ")[0]) for row in rows if row["step"] == "validate"]
+    assert ends == [("failed", "E-RUN-TIMEOUT"), ("done", "")]
 
 
 def _of_backfill(server: Server) -> list[dict[str, Any]]:

@@ -27,8 +27,7 @@ os.setpgid(0, 0)
 with watched(Watch(step="train", where="payments 2026-03-01", attempt=1, ledger_url=sys.argv[1], **{watch})):
     {body}
 """
-NATIVE = """signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM]); libc = ctypes.CDLL(None)
-    while True: libc.usleep(900_000)"""
+NATIVE = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM]); ctypes.CDLL(None).sleep(3600)"
 
 
 def start(tmp_path: Path, body: str, **watch: Any) -> subprocess.Popen[str]:
