@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from pipelines.context import Context
 from pipelines.errors import DataError, ExhaustedError, ResourceError
+from pipelines.home import REPOSITORY
 from pipelines.runs.step import code_version, run_step
 from pipelines.settings.pipeline import Resources
 from tests.builders import context, pipeline
@@ -142,3 +145,43 @@ def test_resources_merge_key_by_key_and_the_file_wins() -> None:
 def test_resources_do_not_change_what_a_pipeline_is() -> None:
     assert pipeline(resources={"train": {"queue": "gpu"}}).digest() == pipeline().digest()
     assert pipeline(partition="week").digest() != pipeline().digest()
+
+
+# Takes `full` MiB, or `small` MiB when asked to make do with less.
+GREEDY = """
+import sys, time
+from pathlib import Path
+from pipelines.runs.step import run_step
+from tests.builders import context
+def work(given):
+    held = b"1" * (int(sys.argv[3] if given.is_small else sys.argv[2]) * 2**20)
+    time.sleep(2.5 if len(held) > 2**30 else 0)
+    return {"mib": len(held) // 2**20}
+print(run_step(context(Path(sys.argv[1]), resources={"score": {"memory_gib": 1}}), "score", work))
+"""
+
+
+def greedy(root: Path, full: int, small: int) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", GREEDY, str(root), str(full), str(small)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_step_killed_for_memory_gets_through_with_smaller_batches(tmp_path: Path) -> None:
+    code, said = greedy(tmp_path, 1200, 100)
+    assert (code, "E-RUN-MEMORY payments 2026-03-01: 'score' must do with 1 GiB, but took" in said) == (-9, True)
+    assert greedy(tmp_path, 1200, 100) == (0, "{'mib': 100}\n")
+
+
+@pytest.mark.slow
+def test_a_step_killed_for_memory_twice_is_final(tmp_path: Path) -> None:
+    assert [greedy(tmp_path, 1200, 1100)[0] for _ in range(2)] == [-9, -9]
+    code, said = greedy(tmp_path, 1200, 1100)
+    assert (code, "ExhaustedError: E-RUN-MEMORY" in said) == (1, True)
+    assert len(context(tmp_path).ledger.attempts("payments")) == 2
