@@ -105,7 +105,7 @@ def read_document(path: Path, file: str) -> Document:
 def read_text(text: str, document: Document) -> Document:
     """Fills `document` from YAML text."""
     try:
-        events = list(yaml.parse(text, Loader=yaml.SafeLoader))
+        events = _events(text)
     except yaml.YAMLError as error:
         line, message = syntax_problem(error, text)
         document.report("E-CONFIG-SYNTAX", (), message, line)
@@ -114,6 +114,18 @@ def read_text(text: str, document: Document) -> Document:
         document.report("E-CONFIG-SIZE", (), f"blocks must not be nested deeper than {MAX_DEPTH} levels")
         return document
     return _Reader(document, events).read()
+
+
+def _events(text: str) -> list[Any]:
+    """The parser's events; RecursionError for text so deep that reading on would take long (PyYAML is quadratic)."""
+    events: list[Any] = []
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        events.append(event)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > 10 * MAX_DEPTH:
+            raise RecursionError
+    return events
 
 
 class _Reader:

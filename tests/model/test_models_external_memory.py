@@ -7,6 +7,7 @@ from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.settings.training import Training
 
 
+@pytest.mark.slow
 def test_matrix_on_disk_gives_the_bytes_of_the_one_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xgboost_fitting, "_BLOCK_ROWS", 300)
     random = np.random.default_rng(0)

@@ -201,6 +201,7 @@ def test_release_refuses_a_full_disk_before_writing(run, monkeypatch):
     assert list((run.home.root / "exports" / run.name).iterdir()) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     amounts=st.lists(st.floats(0, 100), min_size=0, max_size=9),
