@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from pipelines.settings import Pipeline
 
+POD_TEMPLATES = "NIGHTSHIFT_POD_TEMPLATES"
 IN_PROCESS = "NIGHTSHIFT_IN_PROCESS"  # set by `nightshift run`: nobody else works, so waiting would be for ever
 
 
@@ -37,6 +39,7 @@ def task_arguments(pipeline: Pipeline, step: str) -> dict[str, Any]:
         "pool": resources.pool,
         "pool_slots": resources.pool_slots,
         "executor": resources.executor if _is_configured(resources.executor, pipeline.name, step) else None,
+        "executor_config": _pod_of(resources.queue),
         "retries": resources.retries,
         "retry_delay": timedelta(seconds=delay),
         "retry_exponential_backoff": 2,
@@ -64,6 +67,13 @@ class SpreadRetries(RetryPolicy):
         """Half of the longest wait is the base at most, so that retries stay spread there, too."""
         base = min(self.delay_seconds * 2.0 ** min(try_number - 1, 30), self.longest_seconds / 2)
         return base * (1 + random.random())
+
+
+def _pod_of(queue: str) -> dict[str, str]:
+    """The pod template of a queue for the KubernetesExecutor, which knows no queues: `<queue>.yaml` in a folder."""
+    folder = os.environ.get(POD_TEMPLATES)
+    file = Path(folder or "", f"{queue}.yaml")
+    return {"pod_template_file": str(file)} if folder and file.is_file() else {}
 
 
 def _is_configured(executor: str | None, pipeline: str, step: str) -> bool:
