@@ -16,7 +16,7 @@ from pipelines.home import Home
 
 DONE, REFUSED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # As they appear in --help: what one does every day comes first.
-_ORDER = ("run", "retrain", "up", "demo", "status", "explain", "quarantine", "verify", "rollback", "retract")
+_ORDER = ("run", "retrain", "up", "demo", "status", "explain", "quarantine", "exports", "verify", "rollback", "retract")
 # Options that may stand anywhere on the line, and whether a value follows.
 _EVERYWHERE = {"--home": True, "--config": True, "--debug": False}
 
@@ -128,9 +128,12 @@ def session(context: typer.Context) -> Session:
 
 
 def used_home(context: typer.Context) -> Home:
-    """The home of this call; raises ConfigError when nothing ever ran there (often a mistyped --home)."""
+    """The home of this call; raises ConfigError when nothing ever ran there (often a mistyped --home).
+
+    With a ledger on a server it may be any machine.
+    """
     home = session(context).home
-    if not home.root.is_dir():
+    if home.ledger_url.startswith("sqlite:") and not home.root.is_dir():
         raise ConfigError(
             "E-HOME-EMPTY",
             str(home.root),

@@ -53,6 +53,7 @@ def examine(home: Home, ports: tuple[int, int] = (8080, 5000), imports: bool = T
     yield _gpu()
     yield _disk(home)
     yield _writable(home)
+    yield _storage(home)
     yield _ledger(home)
     yield _mlflow(home)
     yield from _configuration(home)
@@ -183,6 +184,17 @@ def _writable(home: Home) -> Finding:
     except OSError as error:
         return Finding("home", "fail", f"{folder} cannot be written: {error.strerror}", "Choose another with --home.")
     return Finding("home", "ok", str(home.root) + ("" if home.root.exists() else " (made by the first run)"))
+
+
+def _storage(home: Home) -> Finding:
+    """Asks an object store for what releases need: a write, and the refusal of a conditional one."""
+    if not home.storage.startswith("s3://"):
+        return Finding("storage", "ok", home.storage)
+    try:
+        home.files("exports").prepare(0)
+    except NightshiftError as error:
+        return Finding("storage", "fail", str(error), "Correct NIGHTSHIFT_STORAGE, AWS_ENDPOINT_URL or the role.")
+    return Finding("storage", "ok", f"{home.storage} (conditional writes work)")
 
 
 def _ledger(home: Home) -> Finding:

@@ -1,4 +1,4 @@
-"""Commands that only read: status, explain, quarantine, verify."""
+"""Commands that only read: status, explain, quarantine, exports, verify."""
 
 from __future__ import annotations
 
@@ -100,6 +100,32 @@ def quarantine(
     if found["rows"]:
         again = f"nightshift quarantine {name} --partition {day.key} --requeue"
         show.hint(f"fix the file, the suite or the settings, then: {again}")
+
+
+@app.command(rich_help_panel=_PANEL)
+def exports(
+    context: typer.Context,
+    name: NAME,
+    partition: Annotated[str | None, typer.Option("--partition", metavar="D", help="Only this partition.")] = None,
+    json: AS_JSON = False,
+) -> None:
+    """List the Parquet files of the current releases, as paths or s3:// URLs for any reader."""
+    from dataclasses import asdict
+
+    from pipelines.exported import current_exports
+    from pipelines.runs.step import open_context
+    from pipelines.settings import load_pipeline
+
+    home = used_home(context)
+    pipeline = load_pipeline(name, home.config)
+    day = pipeline.parse(partition) if partition else pipeline.first_partition()
+    found = current_exports(open_context(name, day.key, "cli__exports", home), day.key if partition else None)
+    files = [file for current in found for file in current.files]
+    if json:
+        show.as_json({"pipeline": name, "files": files, "partitions": [asdict(current) for current in found]})
+        return
+    for file in files:
+        show.plain(file)
 
 
 @app.command(rich_help_panel=_PANEL)

@@ -52,6 +52,11 @@ def as_json(data: Any) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
+def plain(text: str) -> None:
+    """One line as it is, for other programs: not wrapped, not coloured."""
+    print(text)
+
+
 def problem(line: str) -> None:
     """One line on stderr."""
     print(line, file=sys.stderr)

@@ -100,7 +100,7 @@ class ObjectPointers:
 
     def switch(self, seen: Seen, target: Target | None) -> bool:
         if target and target.release_id == seen.release_id:
-            return True
+            return self.read(seen.partition) == seen
         before = self._parsed(seen.partition, seen.content)["number"] if seen.content else 0
         pointer = {
             "format": 1,
