@@ -86,7 +86,7 @@ class Exports:
         if digest and not self.problems(partition, release_id) and recorded in (None, digest):
             return digest
         place = self.files.at(self.folder(partition, release_id))
-        with TemporaryDirectory(dir=self._scratch) as folder, named_errors(Path(folder)):
+        with self._temporary() as folder, named_errors(Path(folder)):
             paths = write_parts(Path(folder), schema, batches, compression)
             described = [_describe(path) for path in paths]
             for path in paths:
@@ -137,8 +137,7 @@ class Exports:
 
     def _differences(self, place: Files, name: str, entry: dict[str, Any]) -> list[str]:
         """The digest comes first: what fails it is not parsed."""
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=self._scratch) as folder:
+        with self._temporary() as folder:
             path, where = place.fetch(name, Path(folder)), place.address(name)
             if path is None:
                 return [f"{where} is missing"]
@@ -147,6 +146,10 @@ class Exports:
                 return [f"{where} must have sha256 {entry['sha256'][:16]}..., got {actual[:16]}..."]
             rows = pq.read_metadata(path).num_rows
             return [] if rows == entry["rows"] else [f"{where} must have {entry['rows']} rows, got {rows}"]
+
+    def _temporary(self) -> TemporaryDirectory[str]:
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        return TemporaryDirectory(dir=self._scratch)
 
     def _manifest_bytes(self, partition: str, release_id: str) -> bytes | None:
         return self.files.read(f"{self.folder(partition, release_id)}/{MANIFEST}")
