@@ -14,6 +14,8 @@ import pytest
 from tests.builders import context
 from tests.scoring import Stub, again, champion, features, run_all, use_models
 
+pytestmark = pytest.mark.slow
+
 Read = Callable[[Path], list[tuple[str, str, float]]]
 
 

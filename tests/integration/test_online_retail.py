@@ -41,6 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 @NEEDS_DATA
+@pytest.mark.slow
 def test_one_day_balances_and_a_second_run_changes_nothing(home: Home) -> None:
     context = run_day("2011-01-18", home)  # 74,215 pieces, cancelled a quarter of an hour later
     (row,) = context.ledger.accounting("online_retail")

@@ -18,6 +18,8 @@ from pipelines.ingest.columns import table_schema
 from tests.builders import context, payments, put, utc
 from tests.unit.test_features_names import CARDS, group
 
+pytestmark = pytest.mark.slow
+
 DAY = "2026-03-03"
 EVERYTHING = [
     {"kind": "window", "statistics": ["count", "seconds_since_last"], "windows": ["1h", "2d"]},
