@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from pipelines.context import Context
 from pipelines.errors import DataError, ModelError, did_you_mean, names
 from pipelines.failpoints import reach
+from pipelines.models.device import resolve
 from pipelines.staged import Pin, Shard, champion_for, decide_pin, open_pin, shard_of, why_nothing
 from pipelines.storage.durable import named_errors
 
@@ -40,6 +41,7 @@ class Scorer(Protocol):
     @property
     def version(self) -> int: ...
     def predict(self, table: pa.Table) -> np.ndarray: ...
+    def used_device(self) -> dict[str, str]: ...
 
 
 def plan_shards(context: Context) -> list[int]:
@@ -56,8 +58,10 @@ def score(context: Context, shard: int = 0) -> Summary:
 
     Raises:
         DataError: E-SCORE-SCHEMA when the features lack a column of the model.
-        ModelError: E-MODEL-*, E-SCORE-SHAPE when the model cannot be trusted or used.
+        ModelError: E-MODEL-*, E-SCORE-SHAPE when the model cannot be trusted or used; E-GPU-MISSING before any data
+            is read, E-GPU-FALLBACK when the scores were not computed where they had to be.
     """
+    resolve(context.pipeline.resources_of("score"), context.where)
     pin = open_pin(context)
     if pin is None:
         return {"state": "skipped", "reason": why_nothing(context), "shard": shard}
@@ -76,11 +80,14 @@ def score(context: Context, shard: int = 0) -> Summary:
         "model_version": pin.model_version,
         "is_hindsight": pin.is_hindsight,
         "scores": record["sha256"]["scored"][:32],
+        **{name: record[name] for name in ("device", "device_note") if name in record},
     }
 
 
-def open_model(context: Context, pin: Pin) -> Scorer:
+def open_model(context: Context, pin: Pin, step: str | None = None) -> Scorer:
     """The pinned model; its artifact is checked against the ledger before it is parsed.
+
+    It scores on the device of this step's resources, without a step on the CPU.
 
     Raises:
         ModelError: E-MODEL-HASH when the ledger names another artifact than when the run began.
@@ -94,11 +101,11 @@ def open_model(context: Context, pin: Pin) -> Scorer:
             "the artifact must be the one this run started with, but the ledger now names another",
             "Nothing was released. Run the partition again.",
         )
-    return load_model(context, pin.model_version)
+    return load_model(context, pin.model_version, step)
 
 
 def _stage(context: Context, pin: Pin, place: Shard, scratch: Path) -> dict[str, Any]:
-    model = open_model(context, pin)
+    model = open_model(context, pin, "score")
     files = pin.features(context).local_files([context.key], scratch)
     _check_features(context, model, files)
     columns = list(dict.fromkeys(["row_id", *pin.key, *model.features]))
@@ -106,7 +113,7 @@ def _stage(context: Context, pin: Pin, place: Shard, scratch: Path) -> dict[str,
     schemas = _schemas(model, pin.features(context).schema(), pin.key)
     paths = scratch / place.scored, scratch / place.refused
     counts = _write(paths, _ahead(_split(model, batch, schemas) for batch in _ahead(batches)), schemas)
-    return place.finish(pin, scratch, *counts)
+    return place.finish(pin, scratch, *counts, model.used_device())
 
 
 def _check_features(context: Context, model: Scorer, files: list[str]) -> None:

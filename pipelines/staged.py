@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -188,13 +189,14 @@ class Shard:
         is_whole = record.get("sha256") == {"scored": sha256_of(scored), "refused": sha256_of(refused)}
         return Staged(record, scored, refused) if is_whole else None
 
-    def finish(self, pin: Pin, folder: Path, rows: int, refused: int) -> dict[str, Any]:
+    def finish(self, pin: Pin, folder: Path, rows: int, refused: int, device: Mapping[str, str]) -> dict[str, Any]:
         """Stores both files, which lie in `folder` under their names, then the record that makes the shard count."""
         record = {
             "model_version": pin.model_version,
             "artifact_sha256": pin.artifact_sha256,
             "rows": rows,
             "refused": refused,
+            **device,
             "sha256": {"scored": sha256_of(folder / self.scored), "refused": sha256_of(folder / self.refused)},
         }
         for name in (self.scored, self.refused):
@@ -220,7 +222,8 @@ class Scores:
     @property
     def digest(self) -> str:
         """Of the staged bytes: an audit holds for just these."""
-        return combined(*(json.dumps(record, sort_keys=True) for record in self.records))
+        told = ({name: fact for name, fact in one.items() if not name.startswith("device")} for one in self.records)
+        return combined(*(json.dumps(record, sort_keys=True) for record in told))
 
     @property
     def rows(self) -> int:

@@ -34,11 +34,14 @@ class Stub:
     def predict(self, table: pa.Table) -> np.ndarray:
         return table["amount_eur"].to_numpy() / self.divisor
 
+    def used_device(self) -> dict[str, str]:
+        return {"device": "cpu"}
+
 
 def use_models(monkeypatch: Any, *models: Stub) -> None:
     """Stands in for the model store: versions are looked up by number."""
     by_version = {model.version: model for model in models}
-    monkeypatch.setattr("pipelines.models.load_model", lambda _context, version: by_version[version])
+    monkeypatch.setattr("pipelines.models.load_model", lambda _context, version, _step: by_version[version])
 
 
 def champion(run: Context, version: int = 1, days_before: float = 1, effective_from: datetime | None = None) -> None:

@@ -15,7 +15,7 @@ from tests.scoring import Stub, run_all
 
 
 def main(root: str, run_id: str, action: str = "release") -> None:
-    pipelines.models.load_model = lambda _context, version: Stub(version)  # type: ignore[assignment]
+    pipelines.models.load_model = lambda _context, version, _step: Stub(version)  # type: ignore[assignment]
     run = context(Path(root), partition="2026-03-05", run_id=run_id)
     if action == "retract":
         retract(run, "wrong", "ann")

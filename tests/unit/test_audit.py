@@ -133,7 +133,7 @@ def test_audit_fails_when_the_model_no_longer_verifies(run, monkeypatch):
     features(run, GOOD)
     score(run)
 
-    def refuse(_context, version):
+    def refuse(_context, version, _step):
         raise ModelError("E-MODEL-HASH", f"v{version}", "changed")
 
     monkeypatch.setattr("pipelines.models.load_model", refuse)
