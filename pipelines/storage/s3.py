@@ -26,6 +26,7 @@ _BLOCK = 1 << 20
 _PART_BYTES = 64 << 20  # larger files go up in parts
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
 _DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+_REFUSED = {"InvalidRequest", "InvalidArgument", "NotImplemented", "MalformedTrailerError"}
 _LOST_RACE = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 
 
@@ -62,7 +63,7 @@ def s3_errors(action: str, bucket: str, key: str, where: str = "storage") -> Ite
 
     Raises:
         ConfigError: E-S3-BUCKET when the bucket does not exist.
-        StorageError: E-S3-DENIED, E-PRE-CLOCK, E-S3-UNAVAILABLE (after ATTEMPTS attempts).
+        StorageError: E-S3-DENIED, E-PRE-CLOCK, E-S3-REFUSED, E-S3-UNAVAILABLE (after ATTEMPTS attempts).
     """
     from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
     from urllib3.exceptions import HTTPError
@@ -81,6 +82,13 @@ def s3_errors(action: str, bucket: str, key: str, where: str = "storage") -> Ite
         if code == "RequestTimeTooSkewed":
             what = "this machine's clock must agree with the object store's to within minutes"
             raise StorageError("E-PRE-CLOCK", where, what, "Synchronise the clock.") from error
+        if code in _REFUSED:
+            what = f"{action} {target} was refused ({code})"
+            fix = (
+                "A store that does not know checksum headers needs AWS_REQUEST_CHECKSUM_CALCULATION=when_required and "
+                "AWS_RESPONSE_CHECKSUM_VALIDATION=when_required."
+            )
+            raise StorageError("E-S3-REFUSED", where, what, fix) from error
         raise _unavailable(action, target, where, code) from error
     except (BotoCoreError, IncompleteReadError, HTTPError) as error:
         raise _unavailable(action, target, where, type(error).__name__) from error
@@ -152,19 +160,30 @@ class S3Files:
         return self._put_if(name, content, IfMatch=tag)
 
     def upload(self, source: Path, name: str) -> None:
-        from boto3.exceptions import S3UploadFailedError
-        from boto3.s3.transfer import TransferConfig
+        from botocore.exceptions import ClientError
 
         key = self._key(name)
-        parts = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4)
         with s3_errors("writing", self.bucket, key):
             try:
-                client().upload_file(str(source), self.bucket, key, Config=parts)
-            except S3UploadFailedError as error:
-                raise error.__context__ or error from error
+                self._upload(source, key)
+            except ClientError as error:
+                if error_code(error) != "NoSuchUpload":
+                    raise
+                # The upload was completed and only the answer lost, or it was ended: sent again it is whole for sure.
+                self._upload(source, key)
             stored = client().head_object(Bucket=self.bucket, Key=key)["ContentLength"]
         if stored != source.stat().st_size:
             raise _unavailable("writing", quote(self.address(name)), "storage", f"{stored} bytes arrived")
+
+    def _upload(self, source: Path, key: str) -> None:
+        from boto3.exceptions import S3UploadFailedError
+        from boto3.s3.transfer import TransferConfig
+
+        parts = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4)
+        try:
+            client().upload_file(str(source), self.bucket, key, Config=parts)
+        except S3UploadFailedError as error:
+            raise error.__context__ or error from error
 
     def fetch(self, name: str, scratch: Path) -> Path | None:
         target = scratch / name

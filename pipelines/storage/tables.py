@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
@@ -25,8 +26,10 @@ from deltalake import CommitProperties, DeltaTable, WriterProperties, write_delt
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines.errors import StorageError
+from pipelines.storage import s3
 from pipelines.storage.digests import RowDigest
 from pipelines.storage.durable import aside
+from pipelines.storage.files import open_files
 
 METADATA_KEY = "nightshift"
 _MARK_KEY = "nightshift_commit"  # names one attempt to commit
@@ -47,10 +50,10 @@ def storage_options(uri: str) -> dict[str, str] | None:
     return {
         "aws_conditional_put": "etag",
         "allow_http": str(os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")).lower(),
-        "connect_timeout": "5s",
-        "timeout": "60s",
-        "max_retries": "3",
-        "retry_timeout": "60s",
+        "connect_timeout": f"{s3.CONNECT_SECONDS}s",
+        "timeout": f"{s3.READ_SECONDS}s",
+        "max_retries": str(s3.ATTEMPTS - 1),
+        "retry_timeout": f"{s3.ATTEMPTS * s3.READ_SECONDS}s",
     }
 
 
@@ -195,34 +198,42 @@ def publish(
     return Written(version=found, rows=digest.rows, digest=digest.hexdigest())
 
 
-def _version_of(base: Snapshot, mark: str) -> int | None:
-    """The version that the commit with this mark made after `base`; None when it never arrived."""
-    latest = Snapshot.latest(base.uri)
-    with store_errors(base.uri):
-        commits = latest.delta().history(limit=max(1, latest.version - base.version))
-    return next((int(commit["version"]) for commit in commits if commit.get(_MARK_KEY) == mark), None)
-
-
 def last_publication(uri: str, partition: str) -> dict[str, str] | None:
     """Metadata of the newest commit that published `partition`, or None. Looks at the last 200 commits."""
-    latest = Snapshot.latest(uri)
-    if not latest.exists:
-        return None
-    with store_errors(uri):
-        commits = latest.delta().history(limit=_HISTORY_SCANNED)
-    for commit in commits:
-        metadata = json.loads(commit.get(METADATA_KEY) or "{}")
+    for _, commit in _commits(uri, after=-1):
+        metadata: dict[str, str] = json.loads(commit.get(METADATA_KEY) or "{}")
         if metadata.get("partition") == partition:
             return metadata
     return None
 
 
+def _version_of(base: Snapshot, mark: str) -> int | None:
+    """The version that the commit with this mark made after `base`; None when it never arrived."""
+    found = (version for version, commit in _commits(base.uri, base.version) if commit.get(_MARK_KEY) == mark)
+    return next(found, None)
+
+
+def _commits(uri: str, after: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Version and facts of the commits since version `after`, newest first, at most 200.
+
+    Read from the log's files: deltalake's `history` stops all threads of this process while it waits for the store.
+    """
+    log, newest = open_files(uri).at("_delta_log"), Snapshot.latest(uri).version
+    for version in range(newest, max(after, newest - _HISTORY_SCANNED), -1):
+        actions = [json.loads(line) for line in (log.read(f"{version:020d}.json") or b"").splitlines()]
+        yield version, next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
+
+
 def _create(uri: str, schema: pa.Schema, partition_by: list[str]) -> None:
     """Creates the empty table; two writers may both try, the second finds it there."""
-    with store_errors(uri):
-        DeltaTable.create(
-            uri, schema=schema, mode="ignore", partition_by=partition_by, storage_options=storage_options(uri)
-        )
+    options = storage_options(uri)
+    try:
+        with store_errors(uri):
+            DeltaTable.create(uri, schema=schema, mode="ignore", partition_by=partition_by, storage_options=options)
+    except (StorageError, CommitFailedError):
+        # The answer was lost, or the other writer was faster.
+        if not Snapshot.latest(uri).exists:
+            raise
 
 
 @contextmanager
@@ -242,18 +253,18 @@ def store_errors(uri: str) -> Iterator[None]:
         if "://" not in uri:
             raise StorageError("E-STORE-WRITE", uri, text) from error
         if _DENIED.search(text):
+            s3.S3Files(uri).read("_delta_log/_last_checkpoint")  # boto3 says why: a right, a key or the clock
+
             raise StorageError("E-S3-DENIED", uri, text, "Give this role the right, then clear the task.") from error
         raise StorageError("E-S3-UNAVAILABLE", uri, text, "Nothing was published; it is tried again.") from error
 
 
 def _fetch(url: str, copy: Path) -> None:
-    from pipelines.storage.s3 import copy_object
-
     if copy.exists():
         return
     copy.parent.mkdir(parents=True, exist_ok=True)
     place, written = urlparse(url), aside(copy)
-    if not copy_object(place.netloc, place.path.lstrip("/"), written, url):
+    if not s3.copy_object(place.netloc, place.path.lstrip("/"), written, url):
         what = "a data file of the table is missing"
         raise StorageError("E-STORE-MISSING", url, what, "Was it vacuumed or deleted? Run the partition again.")
     os.replace(written, copy)
