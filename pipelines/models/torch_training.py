@@ -115,7 +115,6 @@ def _train(
     network = Network(plan.shape, *_target_scale(plan, rows)).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     progress = _restore(network, optimizer, checkpoints)
-    used = str(network.device)
     learner = _Learner(plan, network, optimizer, _Batches(plan, rows, network, rank, ranks))
     while not progress.stops(plan):
         learner.epoch(progress.epoch)
@@ -131,6 +130,7 @@ def _train(
     if validation is not None and progress.best_state is not None:
         network.load_state_dict(progress.best_state)
     epochs = progress.best_epoch if validation is not None else progress.epoch
+    used = str(network.device)
     return Trained(network.cpu().eval(), max(1, epochs), used)
 
 
@@ -260,7 +260,7 @@ def _restore(network: Network, optimizer: torch.optim.Optimizer, checkpoints: Ch
     content = checkpoints.latest() if checkpoints is not None else None
     if content is None:
         return _Progress()
-    state = torch.load(io.BytesIO(content), map_location=network.device, weights_only=True)
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     return _Progress(**state["progress"])

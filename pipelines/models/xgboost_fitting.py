@@ -58,7 +58,8 @@ def fit_stopping_early(
     def boosted(is_small: bool) -> tuple[Any, int]:
         with _named_errors():
             train = _matrix(recipe, preprocess, early, is_small)
-            watched = _matrix(recipe, preprocess, late, is_small, reference=train)
+            in_blocks = isinstance(train, xgboost.ExtMemQuantileDMatrix)  # both then lie where the blocks lie
+            watched = _matrix(recipe, preprocess, late, in_blocks, reference=train)
             return _boost(recipe, train, watched, _settings(recipe).rounds, checkpoints)
 
     booster, best = smaller_if_needed(boosted, _WHERE)

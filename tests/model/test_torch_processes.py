@@ -20,16 +20,14 @@ from pipelines.home import REPOSITORY
 from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.fitting import fit
 from pipelines.storage.files import LocalFiles
-from tests.model.fit_child import ROWS, fitted, recipe, rows
+from tests.model.fit_child import fitted, recipe, rows
 
 pytestmark = pytest.mark.slow
-LATE = np.arange(ROWS) >= ROWS * 4 // 5
 
 
-def ranks(below: int | None = None) -> list[psutil.Process]:
-    """Running ranks; `below`: only those that this process started, through others."""
-    found = psutil.Process(below).children(recursive=True) if below else list(psutil.process_iter())
-    return [one for one in found if _is_rank(one)]
+def ranks(below: int) -> list[psutil.Process]:
+    """Ranks that the process `below` started, through torchrun."""
+    return [one for one in psutil.Process(below).children(recursive=True) if _is_rank(one)]
 
 
 def _is_rank(one: psutil.Process) -> bool:
@@ -51,8 +49,8 @@ def _nothing_is_left() -> Iterator[None]:
 
 def test_two_processes_end_with_the_model_of_one() -> None:
     """The gradient of a batch is the same however many share it; only dropout draws differ."""
-    two = fit(recipe("torchrun"), rows(), LATE)
-    one = fit(recipe("torch"), rows(), LATE)
+    two = fit(recipe("torchrun"), rows(), None)
+    one = fit(recipe("torch"), rows(), None)
     assert two.facts["device"] == "cpu"
     # 0.02 apart on average where the models of two seeds are more than twice as far.
     assert np.abs(two.predict(rows().table) - one.predict(rows().table)).mean() < 0.05
