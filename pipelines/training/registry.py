@@ -41,6 +41,7 @@ _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     # The task is retried anyway; MLflow's own seven tries keep a worker busy for minutes at every call.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
 

@@ -123,11 +123,11 @@ def test_one_silence_and_one_reset_are_repeated(
     """FAULTS C3."""
     impatient()
     for fault in ("hang", "reset"):
-        proxy.add(fault, times=1)  # type: ignore[arg-type]
+        proxy.add(fault, times=1)
         files.write("a", fault.encode())
-        proxy.add(fault, times=1)  # type: ignore[arg-type]
+        proxy.add(fault, times=1)
         assert files.read("a") == fault.encode()
-        proxy.add(fault, times=1)  # type: ignore[arg-type]
+        proxy.add(fault, times=1)
         assert rows_of(table) == ["a", "b"]
 
 
