@@ -177,7 +177,29 @@ def model_problems(pipeline: Pipeline) -> list[str]:
     training = pipeline.training
     if training is None:
         return []
-    return [*_family_problems(training), *_tuning_problems(training), *_missing_problems(pipeline, training)]
+    return [
+        *_family_problems(training),
+        *_device_problems(pipeline, training),
+        *_tuning_problems(training),
+        *_missing_problems(pipeline, training),
+    ]
+
+
+def _device_problems(pipeline: Pipeline, training: Training) -> list[str]:
+    """A GPU for a family that has no use for one: every night would end with E-GPU-MISSING."""
+    if not isinstance(training.model, SklearnEstimator):
+        return []
+    wants = [step for step in ("tune", "train", "evaluate", "score") if _must_use_gpu(pipeline, step)]
+    return [
+        f"E-MODEL-DEVICE resources.{step}.device: 'cuda' is nothing for scikit-learn's estimators, which run on the "
+        "CPU alone. Use 'cpu' or 'auto'."
+        for step in wants
+    ]
+
+
+def _must_use_gpu(pipeline: Pipeline, step: str) -> bool:
+    resources = pipeline.resources_of(step)
+    return resources.device == "cuda" and not resources.allow_cpu
 
 
 def _family_problems(training: Training) -> list[str]:

@@ -95,6 +95,12 @@ def test_xgboost_reloaded_scores_alike(tmp_path, task):
     assert np.array_equal(Model.load(tmp_path / "model").predict(table(seed=3)), model.predict(table(seed=3)))
 
 
+def test_xgboost_takes_another_number_of_bins():
+    """The matrix and the booster must agree on it."""
+    binned = recipe("binary", {**XGBOOST, "parameters": {"max_bin": 16}})
+    assert fit(binned, Rows(table(), target("binary")), np.arange(ROWS) >= 120).facts["rounds"] >= 1
+
+
 @pytest.mark.parametrize(
     "missing",
     [
