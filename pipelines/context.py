@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -59,8 +58,7 @@ class Context:
         return Snapshot.latest(self.home.table(self.name, table))
 
     def engine(self, step: str) -> Engine:
-        scratch = self.home.scratch / "duckdb" / str(os.getpid())
-        return Engine(scratch, self.pipeline.resources_of(step), is_small=self.is_small)
+        return Engine(self.home.scratch, self.pipeline.resources_of(step), is_small=self.is_small)
 
     @property
     def batch_rows(self) -> int:
@@ -173,5 +171,5 @@ class Context:
 
 
 def remove_folder(folder: Path) -> None:
-    """Deletes a staging folder; absent is fine."""
+    """Deletes a scratch folder; absent is fine."""
     shutil.rmtree(folder, ignore_errors=True)

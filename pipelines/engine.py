@@ -27,7 +27,7 @@ class Engine:
     def __init__(self, scratch: Path, resources: Resources, is_small: bool = False) -> None:
         """A small engine has one thread, whose buffers are most of what cannot spill, and a lower limit."""
         scratch.mkdir(parents=True, exist_ok=True)
-        self._folder = TemporaryDirectory(dir=scratch)
+        self._folder = TemporaryDirectory(prefix="duckdb-", dir=scratch)
         self._connection = ibis.duckdb.connect()
         for name, value in {
             "TimeZone": "UTC",

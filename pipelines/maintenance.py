@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipelines.context import Context
+from pipelines.context import Context, remove_folder
 from pipelines.errors import NightshiftError, StorageError
 from pipelines.home import Home
 from pipelines.ledger import Ledger
@@ -61,13 +62,21 @@ def sweep_staging(staging_days: int, dry_run: bool = True, home: Home | None = N
     from pipelines.retract import sweep
 
     home = home or Home.resolve()
-    found = {}
+    found = {"scratch": _sweep_scratch(home, time.time() - 86_400 * staging_days, dry_run)}
     for context in _contexts(home):
         found[context.name] = list(sweep(context, older_than_hours=24 * staging_days, dry_run=dry_run)["removed"])
         log.info(
             "%s: %d leftover(s)%s", context.name, len(found[context.name]), " (dry run)" if dry_run else " removed"
         )
     return found
+
+
+def _sweep_scratch(home: Home, before: float, dry_run: bool) -> list[str]:
+    """Folders in which killed processes of this machine worked; those of live ones are younger."""
+    found = [path for path in sorted(home.scratch.glob("*")) if path.is_dir() and path.lstat().st_mtime < before]
+    for folder in [] if dry_run else found:
+        remove_folder(folder)
+    return [path.name for path in found]
 
 
 def _contexts(home: Home) -> Iterator[Context]:

@@ -53,9 +53,12 @@ def sweep(context: Context, older_than_hours: float = 24, dry_run: bool = False)
         context.staged("scores"): sorted(folder for folder, changed in scores.items() if changed < before),
     }
     removed = []
+    for place in ("exports", "staging", "models", "reports", "tables"):
+        unfinished = context.home.files(place, context.name).unfinished(before, remove=not dry_run)
+        removed += [f"{place}/{context.name}/{name}" for name in unfinished]
     for files, folders in old.items():
         where = files.root.removeprefix(f"{context.home.storage}/")
-        removed += [f"{where}/{name}" for name in [*files.unfinished(before, remove=not dry_run), *folders]]
+        removed += [f"{where}/{name}" for name in folders]
         for folder in [] if dry_run else folders:
             files.remove_folder(folder)
             reach("gc.mid")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.context import Context, remove_folder
+from pipelines.context import Context
 from pipelines.errors import DataError, quote
 from pipelines.failpoints import reach
 from pipelines.ingest.columns import raw_schema, snapshot_schema
@@ -37,7 +34,7 @@ def ingest(context: Context) -> Summary:
         StorageError: a source could not be read; worth another try.
     """
     bases = {table: context.snapshot(table) for table in ("quarantine", *(feed.table for feed in _feeds(context)))}
-    with _scratch(context) as folder:
+    with context.scratch("ingest") as folder:
         try:
             readings = _read_all(context, folder)
         except DataError as error:
@@ -196,14 +193,3 @@ def _account(context: Context, state: str, reason: str) -> None:
         reason=reason,
         run_id=context.run_id,
     )
-
-
-@contextmanager
-def _scratch(context: Context) -> Iterator[Path]:
-    root = context.home.scratch / "ingest"
-    root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{context.name}-", dir=root))
-    try:
-        yield folder
-    finally:
-        remove_folder(folder)

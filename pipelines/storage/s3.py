@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from pipelines.errors import ConfigError, StorageError, quote
+from pipelines.storage.durable import named_errors
 from pipelines.storage.files import Entry, newest_changes
 
 if TYPE_CHECKING:
@@ -187,8 +188,9 @@ class S3Files:
 
     def fetch(self, name: str, scratch: Path) -> Path | None:
         target = scratch / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target if copy_object(self.bucket, self._key(name), target) else None
+        with named_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return target if copy_object(self.bucket, self._key(name), target) else None
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         start = len(self._key(""))

@@ -28,7 +28,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from pipelines.errors import StorageError
 from pipelines.storage import s3
 from pipelines.storage.digests import RowDigest
-from pipelines.storage.durable import aside
+from pipelines.storage.durable import aside, named_errors
 from pipelines.storage.files import open_files
 
 METADATA_KEY = "nightshift"
@@ -264,7 +264,9 @@ def _fetch(url: str, copy: Path) -> None:
         return
     copy.parent.mkdir(parents=True, exist_ok=True)
     place, written = urlparse(url), aside(copy)
-    if not s3.copy_object(place.netloc, place.path.lstrip("/"), written, url):
+    with named_errors(copy):
+        is_there = s3.copy_object(place.netloc, place.path.lstrip("/"), written, url)
+    if not is_there:
         what = "a data file of the table is missing"
         raise StorageError("E-STORE-MISSING", url, what, "Was it vacuumed or deleted? Run the partition again.")
     os.replace(written, copy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,10 +13,12 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import staged
 from pipelines.context import Context
 from pipelines.errors import DataError, StorageError
 from pipelines.exported import current_exports
 from pipelines.release import retract, sweep
+from pipelines.staged import open_pin, pinned
 from pipelines.storage.s3 import client
 from pipelines.verify import verify
 from tests.builders import context
@@ -150,6 +153,26 @@ def test_command_lists_current_files(
     assert found["files"] == [f"{folder}/part-00000.parquet"]
     assert found["partitions"][0]["release_id"] == "r1"
     assert json.loads(place.call("exports", "orders", "--partition", "2026-03-03", "--json").stdout)["files"] == []
+
+
+def test_shards_that_decide_at_once_agree(run: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines open the run while a promotion comes between them: one decision counts for both."""
+    features(run, [10.0])
+    decided: list[int] = []
+    decide = staged._decided
+
+    def late(context: Context) -> staged.Pin | None:
+        pin = decide(context)
+        if pin and not decided:
+            decided.append(1)
+            other = open_pin(context)  # the other machine decides and writes while this one is about to
+            assert other == pin
+            return replace(pin, model_version=2)
+        return pin
+
+    monkeypatch.setattr(staged, "_decided", late)
+    assert open_pin(run) == pinned(run)
+    assert open_pin(run).model_version == 1  # type: ignore[union-attr]
 
 
 def test_a_store_that_overwrites_in_spite_of_the_condition_releases_nothing(

@@ -204,7 +204,7 @@ def test_a_file_is_refused_as_a_whole(
     (account,) = run.ledger.accounting("payments")
     assert (account["state"], account["read"]) == ("refused", 0)
     assert code in account["reason"]
-    assert list((tmp_path / "scratch" / "ingest").iterdir()) == []
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_a_linked_folder_that_leaves_the_inbox_is_refused(tmp_path: Path) -> None:

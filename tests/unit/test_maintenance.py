@@ -79,10 +79,12 @@ def test_sweep_takes_old_leftovers_and_nothing_that_is_referenced(run: Context, 
     orphan.mkdir()
     (orphan / "part-00000.parquet").touch()
     assert file_digests(staging)  # staged scores, of use until they are released
+    (run.home.scratch / "score-killed").mkdir()
     aged(run.home.root, days=13)
-    assert sweep_staging(14, dry_run=False, home=run.home) == {"payments": []}
+    assert sweep_staging(14, dry_run=False, home=run.home) == {"scratch": [], "payments": []}
     aged(run.home.root, days=15)
     before = file_digests(run.home.root)
+    assert sweep_staging(14, home=run.home)["scratch"] == ["score-killed"]
     named = sweep_staging(14, home=run.home)["payments"]
     assert f"exports/payments/_releases/{run.key}/orphan" in named
     assert all(name.startswith("staging/") for name in named if not name.endswith("/orphan"))
@@ -90,7 +92,7 @@ def test_sweep_takes_old_leftovers_and_nothing_that_is_referenced(run: Context, 
     assert sweep_staging(14, dry_run=False, home=run.home)["payments"] == named
     assert file_digests(exports) == kept
     assert verify(run)["problems"] == []
-    assert sweep_staging(14, dry_run=False, home=run.home) == {"payments": []}
+    assert sweep_staging(14, dry_run=False, home=run.home) == {"scratch": [], "payments": []}
     assert run_all(again(run, "run-3"))["state"] == "unchanged"  # staged scores are made again when they are wanted
 
 
