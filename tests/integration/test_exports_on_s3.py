@@ -22,6 +22,7 @@ from pipelines.staged import open_pin, pinned
 from pipelines.storage.s3 import client
 from pipelines.verify import verify
 from tests.builders import context
+from tests.faults.test_release_kills import killed_at
 from tests.scoring import Stub, again, champion, features, run_all, use_models
 from tests.unit.test_cli_commands import Place
 
@@ -153,6 +154,23 @@ def test_command_lists_current_files(
     assert found["files"] == [f"{folder}/part-00000.parquet"]
     assert found["partitions"][0]["release_id"] == "r1"
     assert json.loads(place.call("exports", "orders", "--partition", "2026-03-03", "--json").stdout)["files"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "point",
+    ["score.mid", "export.after_data", "export.after_manifest", "predictions.after_commit", "export.after_pointer"],
+)
+def test_a_kill_then_a_retry_gives_one_whole_release(run: Context, point: str) -> None:
+    """FAULTS A1 in a bucket: readers see the old release or the new one, and the retry finishes."""
+    released(run, [10.0, 20.0])
+    features(run, [30.0, 40.0, 50.0])
+    killed_at(run, point, "run-2")
+    assert read_as_documented(run) == ([0.5, 0.4, 0.3] if point == "export.after_pointer" else [0.2, 0.1])
+    run_all(again(run, "run-2"))
+    assert read_as_documented(run) == [0.5, 0.4, 0.3]
+    assert [row["state"] for row in run.ledger.releases(run.name)] == ["superseded", "released"]
+    assert verify(run)["problems"] == []
 
 
 def test_shards_that_decide_at_once_agree(run: Context, monkeypatch: pytest.MonkeyPatch) -> None:
