@@ -4,7 +4,8 @@ main("days", "FIRST,SECOND,...")                whole days, one after another
 main("daily" or "retrain", PARTITION[, FOLDER]) a whole run; FOLDER/<step> becomes the home before that step
 main("step", STEP, PARTITION)                   one step, as a task of Airflow runs it
 
-Every attempt of a run has the same run id, as Airflow's retries have; CHAIN_RUN names another run. Runs that share a
+Every attempt of a run has the same run id, as Airflow's retries have; CHAIN_RUN names another run, CHAIN_PIPELINE
+another pipeline. Runs that share a
 CHAIN_BARRIER folder begin each step together.
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from pipelines.home import Home
 from pipelines.runs.steps import call_step
 
-PIPELINE = "card_payments"
+PIPELINE = os.environ.get("CHAIN_PIPELINE", "card_payments")
 DAILY = ("ingest", "validate", "deduplicate", "build_features", "score", "audit", "release", "monitor")
 RETRAIN = ("snapshot", "tune", "train", "evaluate", "gate", "promote")
 NEEDS = {

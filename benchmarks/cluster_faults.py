@@ -1,0 +1,154 @@
+"""Kills servers and workers of a real cluster at random moments of its runs, and times the recovery.
+
+    python -m benchmarks.cluster_faults [--kind redis] [--times 10] [--seed 1]
+
+For each kind a pipeline of its own runs a backfill of as many days as there are kills (`gpu-worker`: as many retrains,
+killed while they train), four days at once. Afterwards rows, models, champions and releases must have the digests that
+the same steps gave on a local home without faults. Recovery: from the kill until a task ends well after the server
+answers again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from pipelines.home import REPOSITORY, Home
+from pipelines.ledger import Ledger
+from tests.cluster.running import PIPELINE, Cluster, facts, feed, run_steps, simulated
+
+PROCESSES = {"gpu-worker": "gpu-1", "default-worker": "default-1"}
+KINDS = ("gpu-worker", "default-worker", "scheduler", "redis", "postgres", "object-store", "mlflow")
+HISTORY, LAST_DAY = 8, 31
+_LONGEST_RUN_SECONDS = 1800
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kind", choices=KINDS, action="append")
+    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    kinds = arguments.kind or list(KINDS)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        config = pipelines_for(kinds, root)
+        local = Home(root / "local", config)
+        days = simulated(HISTORY + arguments.times)
+        feed(str(local.root), days)
+        cluster = Cluster(Home(root / "cluster", config), AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT="20")
+        try:
+            cluster.feed(days)
+            print(
+                "| killed | kills | runs ended well | recovery, median s (max) | same digests |\n|---|---|---|---|---|"
+            )
+            for kind in kinds:
+                print(one_kind(kind, cluster, local, arguments.times, random.Random(f"{arguments.seed} {kind}")))
+        finally:
+            cluster.stop()
+
+
+def pipelines_for(kinds: list[str], root: Path) -> Path:
+    """A configuration folder with a copy of the demo's pipeline for each kind, none of which retrains by itself."""
+    shutil.copytree(REPOSITORY / "config", root / "config")
+    shutil.copytree(REPOSITORY / "expectations", root / "expectations")
+    folder = root / "config" / "pipelines"
+    text = (folder / f"{PIPELINE}.yaml").read_text()
+    for path in folder.glob("*.yaml"):
+        path.unlink()
+    for kind in kinds:
+        copy = text.replace(f"name: {PIPELINE}", f"name: {pipeline_of(kind)}\nvalidate: {{suite: {PIPELINE}}}")
+        (folder / f"{pipeline_of(kind)}.yaml").write_text(copy.replace('schedule: "0 5 * * 1"', "schedule: null"))
+    return root / "config"
+
+
+def pipeline_of(kind: str) -> str:
+    return f"card_{kind.replace('-', '_')}"
+
+
+def one_kind(kind: str, cluster: Cluster, local: Home, times: int, chance: random.Random) -> str:
+    """A line of the table."""
+    pipeline, process = pipeline_of(kind), PROCESSES.get(kind, kind)
+    nights = [f"2026-03-{day:02d}" for day in range(HISTORY + 1, HISTORY + times + 1)]
+    history = ",".join(f"2026-03-{day:02d}" for day in range(1, HISTORY + 1))
+    for home, variables in ((local, {}), (cluster.home, cluster.variables)):
+        run_steps(home, variables, "days", history, pipeline=pipeline)
+    if kind == "gpu-worker":
+        ended, seconds = kill_trainings(cluster, pipeline, process, times, chance)
+        for number in range(times):  # each a run of its own, as on the cluster
+            run_steps(local, {"CHAIN_RUN": f"-{number}"}, "retrain", history[-10:], pipeline=pipeline)
+    else:
+        for home, variables in ((local, {}), (cluster.home, cluster.variables)):
+            run_steps(home, variables, "retrain", history[-10:], pipeline=pipeline)
+        ended, seconds = kill_nights(cluster, pipeline, process, nights, chance)
+        run_steps(local, {}, "days", ",".join(nights), pipeline=pipeline)
+    is_same = facts(cluster.ledger, pipeline) == facts(Ledger(local.ledger_url), pipeline)
+    recovery = f"{statistics.median(seconds):.0f} ({max(seconds):.0f})"
+    return f"| {kind} | {len(seconds)} | {ended} | {recovery} | {'yes' if is_same else 'NO'} |"
+
+
+def kill_nights(
+    cluster: Cluster, pipeline: str, process: str, nights: list[str], chance: random.Random
+) -> tuple[str, list[float]]:
+    """A backfill of these nights with a kill for each: how many runs ended well, and seconds to each recovery."""
+    dag = f"{pipeline}__daily"
+    cluster.airflow.backfill(dag, nights[0], nights[-1])
+    seconds = []
+    for _ in nights:
+        time.sleep(chance.uniform(0, 15))
+        if all(run["state"] in ("success", "failed") for run in cluster.airflow.runs(dag)):
+            break
+        seconds.append(recovery(cluster, dag, process))
+    return _ended(cluster.airflow.wait_for(dag, _ids(cluster, dag), _LONGEST_RUN_SECONDS)), seconds
+
+
+def kill_trainings(
+    cluster: Cluster, pipeline: str, process: str, times: int, chance: random.Random
+) -> tuple[str, list[float]]:
+    """As many retrains, each killed at a random moment of `train`."""
+    dag = f"{pipeline}__retrain"
+    seconds = []
+    for _ in range(times):
+        run_id = cluster.airflow.trigger(dag, as_of_partition=f"2026-03-{HISTORY:02d}")
+        cluster.wait_for_task(dag, run_id, "train", "running")
+        time.sleep(chance.uniform(0, 6))
+        seconds.append(recovery(cluster, dag, process))
+        cluster.airflow.wait_for(dag, [run_id], _LONGEST_RUN_SECONDS)
+    return _ended(cluster.airflow.runs(dag)), seconds
+
+
+def recovery(cluster: Cluster, dag: str, process: str) -> float:
+    """Kills, and waits until a task has ended well after the restart or nothing is left to do; in seconds."""
+    started = time.monotonic()
+    cluster.kill(process)
+    done = _done(cluster, dag)
+    while _done(cluster, dag) <= done and _is_busy(cluster, dag) and time.monotonic() - started < 600:
+        time.sleep(0.5)
+    return time.monotonic() - started
+
+
+def _done(cluster: Cluster, dag: str) -> int:
+    path = f"/api/v2/dags/{dag}/dagRuns/~/taskInstances?state=success&limit=1"
+    return int(cluster.airflow.call("GET", path)["total_entries"])
+
+
+def _is_busy(cluster: Cluster, dag: str) -> bool:
+    return any(run["state"] in ("queued", "running") for run in cluster.airflow.runs(dag))
+
+
+def _ids(cluster: Cluster, dag: str) -> list[str]:
+    return [run["dag_run_id"] for run in cluster.airflow.runs(dag)]
+
+
+def _ended(runs: list[dict[str, Any]]) -> str:
+    return f"{sum(run['state'] == 'success' for run in runs)} of {len(runs)}"
+
+
+if __name__ == "__main__":
+    main()
