@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Bytecode is compiled at install: without it every Airflow process starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo up test quick check format lock bench clean
+.PHONY: help install demo up cluster test quick check format lock bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,11 @@ demo: install ## a simulated month of card payments with a bad week, through the
 
 up: install ## Airflow and MLflow on loopback over the same home; Ctrl-C stops both
 	$(BIN)/nightshift --home $(HOME_DIR) up --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
+
+cluster: install ## a whole cluster as processes of this machine: PostgreSQL, Redis, S3, MLflow, Airflow, two workers
+	@test -x "$$(command -v redis-server)" -a -n "$$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null || command -v initdb)" \
+		|| { echo "E-CLUSTER-PROGRAM cluster: PostgreSQL and Redis must be installed. apt-get install postgresql redis-server"; exit 2; }
+	$(BIN)/nightshift --home $(HOME_DIR) cluster --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
 
 test: install ## the whole suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
