@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 
 # A machine that vanished is noticed after about half a minute, on both sides of the connection.
 _ALIVE = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
@@ -57,8 +57,6 @@ def place(url: URL) -> str:
 def is_passing(error: BaseException) -> bool:
     """Whether the same call may succeed soon: the server is away, starting or busy. Never for a refused log-in."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    if isinstance(error, InterfaceError):
         return True
     if not isinstance(error, OperationalError):
         return False

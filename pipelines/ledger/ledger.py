@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, event, func, insert, make_url, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import Connection, func, insert, select, update
 
-from pipelines.databases import open_engine
-from pipelines.errors import ModelError, StorageError
+from pipelines.calls import call
+from pipelines.databases import place
+from pipelines.errors import ModelError
 from pipelines.ledger import schema
+from pipelines.ledger.database import LEDGER, create_tables, ledger_errors, open_ledger, take_turn
 from pipelines.ledger.exclusive import advisory_lock
 from pipelines.storage import durable
 
 Row = Mapping[str, Any]
+Answer = TypeVar("Answer")
+_Given = ParamSpec("_Given")
+
+
+def repeatable(method: Callable[Concatenate[Ledger, _Given], Answer]) -> Callable[Concatenate[Ledger, _Given], Answer]:
+    """Repeats a method while the database is away for a moment.
+
+    Each is one transaction, and done twice it leaves and returns the same as done once: nobody knows whether a commit
+    whose answer was lost took place.
+    """
+
+    @wraps(method)
+    def repeated(self: Ledger, *arguments: _Given.args, **named: _Given.kwargs) -> Answer:
+        return self._repeated(method.__name__, lambda: method(self, *arguments, **named))
+
+    return repeated
 
 
 class Ledger:
@@ -26,11 +44,9 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = _engine(url)
-        with self._errors():
-            schema.metadata.create_all(self._engine)
+        self._engine = open_ledger(url)
+        self._place = place(self._engine.url)
+        self._repeated("creating the tables", lambda: create_tables(self._engine))
 
     # -- attempts -------------------------------------------------------------------------------------------------
 
@@ -44,34 +60,42 @@ class Ledger:
         summary: Mapping[str, Any] | None = None,
     ) -> int:
         """`summary` says how the attempt works; it stays where the attempt dies without a word."""
-        with self._write() as connection:
-            done = connection.execute(
-                insert(schema.attempts).values(
-                    pipeline=pipeline,
-                    partition=partition,
-                    step=step,
-                    run_id=run_id,
-                    state="running",
-                    started_at=_now(),
-                    summary=summary,
-                    code_version=code_version,
-                )
-            )
+        return self._add_attempt(
+            pipeline,
+            partition=partition,
+            step=step,
+            run_id=run_id,
+            code_version=code_version,
+            summary=summary,
+            started_at=_now(),
+        )
+
+    @repeatable
+    def _add_attempt(self, pipeline: str, **values: Any) -> int:
+        table = schema.attempts
+        with self._write(pipeline) as connection:
+            is_same = [table.c[name] == value for name, value in values.items()]
+            known = connection.execute(select(table.c.id).where(table.c.pipeline == pipeline, *is_same)).scalar()
+            if known is not None:  # the answer to its commit was lost
+                return int(known)
+            done = connection.execute(insert(table).values(pipeline=pipeline, state="running", **values))
             return int(done.inserted_primary_key[0])  # type: ignore[index]
 
+    @repeatable
     def end_attempt(
         self, attempt: int, state: str, summary: Mapping[str, Any] | None, error: str | None, peak_rss_mib: int | None
     ) -> None:
-        with self._write() as connection:
+        with self._engine.begin() as connection:
             connection.execute(
                 update(schema.attempts)
                 .where(schema.attempts.c.id == attempt)
                 .values(state=state, ended_at=_now(), summary=summary, error=error, peak_rss_mib=peak_rss_mib)
             )
 
+    @repeatable
     def fail_running(self, attempt: int, error: str, peak_rss_mib: int) -> None:
         """Ends an attempt whose process was killed; one that ended by itself meanwhile stays as it is."""
-        with self._write() as connection:
+        with self._engine.begin() as connection:
             connection.execute(
                 update(schema.attempts)
                 .where(schema.attempts.c.id == attempt, schema.attempts.c.state == "running")
@@ -90,6 +114,7 @@ class Ledger:
 
     # -- publications ---------------------------------------------------------------------------------------------
 
+    @repeatable
     def record_publication(
         self,
         pipeline: str,
@@ -103,23 +128,29 @@ class Ledger:
         row_count: int,
         facts: Mapping[str, Any],
     ) -> Row:
-        """Appends the next generation (from 1) of this partition and returns its row."""
+        """Appends the next generation (from 1) of this partition and returns its row; the same commit only once."""
         columns = schema.publications.c
-        with self._write() as connection:
+        commit = {
+            "pipeline": pipeline,
+            "table_name": table,
+            "partition": partition,
+            "run_id": run_id,
+            "delta_version": delta_version,
+            "input_digest": input_digest,
+            "content_digest": content_digest,
+        }
+        with self._write(pipeline) as connection:
+            is_same = [columns[name] == value for name, value in commit.items()]
+            known = connection.execute(select(schema.publications).where(*is_same)).mappings().first()
+            if known is not None:
+                return dict(known)
             newest = connection.execute(
                 select(func.max(columns.generation)).where(
                     columns.pipeline == pipeline, columns.table_name == table, columns.partition == partition
                 )
             ).scalar()
-            values = {
-                "pipeline": pipeline,
-                "table_name": table,
-                "partition": partition,
+            values = commit | {
                 "generation": (newest or 0) + 1,
-                "run_id": run_id,
-                "delta_version": delta_version,
-                "input_digest": input_digest,
-                "content_digest": content_digest,
                 "row_count": row_count,
                 "facts": dict(facts),
                 "published_at": _now(),
@@ -159,10 +190,11 @@ class Ledger:
 
     # -- row accounting -------------------------------------------------------------------------------------------
 
+    @repeatable
     def set_accounting(self, pipeline: str, partition: str, **values: Any) -> None:
         """Replaces the row of this partition: state, read, clean, quarantined, duplicate, reason, run_id."""
         table = schema.accounting
-        with self._write() as connection:
+        with self._write(pipeline) as connection:
             connection.execute(table.delete().where(table.c.pipeline == pipeline, table.c.partition == partition))
             connection.execute(
                 insert(table).values(pipeline=pipeline, partition=partition, updated_at=_now(), **values)
@@ -174,10 +206,11 @@ class Ledger:
 
     # -- inputs ---------------------------------------------------------------------------------------------------
 
+    @repeatable
     def record_input(self, pipeline: str, partition: str, source: str, sha256: str, size: int, records: int) -> None:
         """Remembers a content once; the same content again changes nothing."""
         table = schema.inputs
-        with self._write() as connection:
+        with self._write(pipeline) as connection:
             known = connection.execute(
                 select(table.c.id).where(
                     table.c.pipeline == pipeline, table.c.partition == partition, table.c.sha256 == sha256
@@ -203,6 +236,7 @@ class Ledger:
 
     # -- models and decisions -------------------------------------------------------------------------------------
 
+    @repeatable
     def record_model(
         self,
         pipeline: str,
@@ -216,7 +250,7 @@ class Ledger:
     ) -> int:
         """The version of the model that `run_id` trained: a new one, or, after a retry, the one recorded before."""
         table = schema.models
-        with self._write() as connection:
+        with self._write(pipeline) as connection:
             known = connection.execute(
                 select(table.c.version).where(table.c.pipeline == pipeline, table.c.run_id == run_id)
             ).scalar()
@@ -251,6 +285,7 @@ class Ledger:
         table = schema.models
         return self._rows(select(table).where(table.c.pipeline == pipeline).order_by(table.c.version))
 
+    @repeatable
     def record_decision(
         self,
         pipeline: str,
@@ -265,7 +300,7 @@ class Ledger:
     ) -> None:
         """Appends a decision; the same run deciding again (a retry) replaces its own."""
         table = schema.decisions
-        with self._write() as connection:
+        with self._write(pipeline) as connection:
             connection.execute(
                 table.delete().where(
                     table.c.pipeline == pipeline,
@@ -307,6 +342,7 @@ class Ledger:
         valid = [row for row in history if at is None or row["effective_from"] <= at]
         return valid[-1] if valid else None
 
+    @repeatable
     def change_champion(
         self,
         pipeline: str,
@@ -319,33 +355,37 @@ class Ledger:
         actor: str,
         run_id: str,
     ) -> bool:
-        """Compare-and-set: True when `expected_seq` (0: none yet) was still the newest change, else nothing happens."""
-        try:
-            with self._write() as connection:
-                newest = connection.execute(
-                    select(func.max(schema.champions.c.seq)).where(schema.champions.c.pipeline == pipeline)
-                ).scalar()
-                if (newest or 0) != expected_seq:
-                    return False
-                connection.execute(
-                    insert(schema.champions).values(
-                        pipeline=pipeline,
-                        seq=expected_seq + 1,
-                        version=version,
-                        effective_from=effective_from,
-                        action=action,
-                        reason=reason,
-                        actor=actor,
-                        run_id=run_id,
-                        decided_at=_now(),
-                    )
-                )
-                return True
-        except IntegrityError:
-            return False
+        """Compare-and-set: True when `expected_seq` (0: none yet) was still the newest change, else nothing happens.
+
+        True as well when this very change is the newest one: the answer to its commit was lost.
+        """
+        table = schema.champions
+        change = {
+            "version": version,
+            "effective_from": effective_from,
+            "action": action,
+            "reason": reason,
+            "actor": actor,
+            "run_id": run_id,
+        }
+        with self._write(pipeline) as connection:
+            newest = (
+                connection.execute(select(table).where(table.c.pipeline == pipeline).order_by(table.c.seq.desc()))
+                .mappings()
+                .first()
+            )
+            found = newest["seq"] if newest else 0
+            if newest and found == expected_seq + 1:
+                return all(newest[name] == value for name, value in change.items())
+            if found != expected_seq:
+                return False
+            values = {"pipeline": pipeline, "seq": expected_seq + 1, "decided_at": _now(), **change}
+            connection.execute(insert(table).values(**values))
+            return True
 
     # -- releases -------------------------------------------------------------------------------------------------
 
+    @repeatable
     def record_release(self, pipeline: str, partition: str, **values: Any) -> int:
         """Appends a release, marks the one before it superseded, and returns its number within the partition.
 
@@ -353,7 +393,7 @@ class Ledger:
         current (same release_id) is returned as it is.
         """
         table = schema.releases
-        with self._write() as connection:
+        with self._write(pipeline) as connection:
             here = (table.c.pipeline == pipeline) & (table.c.partition == partition)
             last = (
                 connection.execute(select(table).where(here).order_by(table.c.seq.desc()).limit(1)).mappings().first()
@@ -369,16 +409,19 @@ class Ledger:
             )
             return seq
 
+    @repeatable
     def retract_release(self, pipeline: str, partition: str, reason: str) -> bool:
-        """True when a current release was marked retracted."""
+        """True when the newest release is retracted for this reason now: it was current, or a retry finds it so."""
         table = schema.releases
-        with self._write() as connection:
-            done = connection.execute(
-                update(table)
-                .where(table.c.pipeline == pipeline, table.c.partition == partition, table.c.state == "released")
-                .values(state="retracted", reason=reason)
+        with self._write(pipeline) as connection:
+            here = (table.c.pipeline == pipeline) & (table.c.partition == partition)
+            newest = connection.execute(select(table).where(here).order_by(table.c.seq.desc())).mappings().first()
+            if newest is None or newest["state"] != "released":
+                return newest is not None and newest["state"] == "retracted" and newest["reason"] == reason
+            connection.execute(
+                update(table).where(here & (table.c.seq == newest["seq"])).values(state="retracted", reason=reason)
             )
-            return done.rowcount > 0
+            return True
 
     def releases(self, pipeline: str, partition: str | None = None) -> list[Row]:
         """Every release ever made, ordered by partition and number."""
@@ -403,48 +446,22 @@ class Ledger:
     # -- plumbing -------------------------------------------------------------------------------------------------
 
     def _rows(self, query: Any) -> list[Row]:
-        with self._errors(), self._engine.connect() as connection:
-            return [_aware(dict(row)) for row in connection.execute(query).mappings()]
+        return self._repeated("reading", lambda: self._read(query))
+
+    def _read(self, query: Any) -> list[Row]:
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with self._errors(), self._engine.begin() as connection:
+    def _write(self, pipeline: str) -> Iterator[Connection]:
+        """One transaction; of one pipeline one at a time, so that what it reads stays true until it commits."""
+        with self._engine.begin() as connection:
+            take_turn(connection, pipeline)
             yield connection
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OperationalError as error:
-            raise StorageError(
-                "E-DB-DOWN", "ledger", f"the database did not answer: {str(error.orig)[:200]}", "Nothing was published."
-            ) from error
-
-
-def _engine(url: str) -> Engine:
-    engine = open_engine(make_url(url))
-    if engine.dialect.name == "sqlite":
-
-        @event.listens_for(engine, "connect")
-        def _prepare(connection: Any, _record: Any) -> None:
-            connection.isolation_level = None
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA busy_timeout=30000")
-
-        @event.listens_for(engine, "begin")
-        def _begin(connection: Connection) -> None:
-            # Immediate: two writers queue up instead of failing when both read before they write.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _aware(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
-        for key, value in row.items()
-    }
+    def _repeated(self, action: str, work: Callable[[], Answer]) -> Answer:
+        with ledger_errors(self._engine):
+            return call(LEDGER, self._place, action, work)
 
 
 def _now() -> datetime:

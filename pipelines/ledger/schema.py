@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-)
+from sqlalchemy import Boolean, Column, Index, Integer, MetaData, Table, Text, UniqueConstraint
+
+from pipelines.ledger.types import Big, FreeText, Json, Key, UtcTime
 
 SCHEMA_VERSION = 1
 metadata = MetaData()
-_id = BigInteger().with_variant(Integer, "sqlite")
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
 
@@ -27,17 +15,17 @@ schema_version = Table("schema_version", metadata, Column("version", Integer, pr
 attempts = Table(
     "attempts",
     metadata,
-    Column("id", _id, primary_key=True, autoincrement=True),
-    Column("pipeline", String(64), nullable=False),
-    Column("partition", String(32), nullable=False),
-    Column("step", String(64), nullable=False),
-    Column("run_id", String(255), nullable=False),
-    Column("state", String(16), nullable=False),  # running, done, unchanged, skipped, refused, failed
-    Column("started_at", DateTime(timezone=True), nullable=False),
-    Column("ended_at", DateTime(timezone=True)),
-    Column("error", Text),
-    Column("summary", JSON),
-    Column("code_version", String(64)),
+    Column("id", Big, primary_key=True, autoincrement=True),
+    Column("pipeline", Key, nullable=False),
+    Column("partition", Key, nullable=False),
+    Column("step", Key, nullable=False),
+    Column("run_id", Key, nullable=False),
+    Column("state", Key, nullable=False),  # running, done, unchanged, skipped, refused, failed
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("error", FreeText),
+    Column("summary", Json),
+    Column("code_version", Key),
     Column("peak_rss_mib", Integer),
     Index("ix_attempts_partition", "pipeline", "partition", "step"),
 )
@@ -46,18 +34,18 @@ attempts = Table(
 publications = Table(
     "publications",
     metadata,
-    Column("id", _id, primary_key=True, autoincrement=True),
-    Column("pipeline", String(64), nullable=False),
-    Column("table_name", String(64), nullable=False),
-    Column("partition", String(32), nullable=False),
+    Column("id", Big, primary_key=True, autoincrement=True),
+    Column("pipeline", Key, nullable=False),
+    Column("table_name", Key, nullable=False),
+    Column("partition", Key, nullable=False),
     Column("generation", Integer, nullable=False),
-    Column("run_id", String(255), nullable=False),
-    Column("delta_version", _id, nullable=False),
-    Column("input_digest", String(64), nullable=False),
-    Column("content_digest", String(64), nullable=False),
-    Column("row_count", _id, nullable=False),
-    Column("facts", JSON, nullable=False),
-    Column("published_at", DateTime(timezone=True), nullable=False),
+    Column("run_id", Key, nullable=False),
+    Column("delta_version", Big, nullable=False),
+    Column("input_digest", Key, nullable=False),
+    Column("content_digest", Key, nullable=False),
+    Column("row_count", Big, nullable=False),
+    Column("facts", Json, nullable=False),
+    Column("published_at", UtcTime, nullable=False),
     UniqueConstraint("pipeline", "table_name", "partition", "generation"),
 )
 
@@ -65,61 +53,61 @@ publications = Table(
 accounting = Table(
     "accounting",
     metadata,
-    Column("pipeline", String(64), primary_key=True),
-    Column("partition", String(32), primary_key=True),
-    Column("state", String(16), nullable=False),  # clean, refused, absent
-    Column("read", _id, nullable=False),
-    Column("clean", _id, nullable=False),
-    Column("quarantined", _id, nullable=False),
-    Column("duplicate", _id, nullable=False),
-    Column("reason", Text),
-    Column("run_id", String(255), nullable=False),
-    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("pipeline", Key, primary_key=True),
+    Column("partition", Key, primary_key=True),
+    Column("state", Key, nullable=False),  # clean, refused, absent
+    Column("read", Big, nullable=False),
+    Column("clean", Big, nullable=False),
+    Column("quarantined", Big, nullable=False),
+    Column("duplicate", Big, nullable=False),
+    Column("reason", FreeText),
+    Column("run_id", Key, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
 )
 
 # One row per distinct content that was ingested for a partition.
 inputs = Table(
     "inputs",
     metadata,
-    Column("id", _id, primary_key=True, autoincrement=True),
-    Column("pipeline", String(64), nullable=False),
-    Column("partition", String(32), nullable=False),
-    Column("source", Text, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("bytes", _id, nullable=False),
-    Column("records", _id, nullable=False),
-    Column("first_seen_at", DateTime(timezone=True), nullable=False),
+    Column("id", Big, primary_key=True, autoincrement=True),
+    Column("pipeline", Key, nullable=False),
+    Column("partition", Key, nullable=False),
+    Column("source", FreeText, nullable=False),
+    Column("sha256", Key, nullable=False),
+    Column("bytes", Big, nullable=False),
+    Column("records", Big, nullable=False),
+    Column("first_seen_at", UtcTime, nullable=False),
     UniqueConstraint("pipeline", "partition", "sha256"),
 )
 
 models = Table(
     "models",
     metadata,
-    Column("pipeline", String(64), primary_key=True),
+    Column("pipeline", Key, primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("run_id", String(255), nullable=False),
-    Column("as_of", DateTime(timezone=True), nullable=False),
-    Column("mlflow_run_id", String(64)),
+    Column("run_id", Key, nullable=False),
+    Column("as_of", UtcTime, nullable=False),
+    Column("mlflow_run_id", Key),
     Column("artifact_uri", Text, nullable=False),
-    Column("artifact_sha256", String(64), nullable=False),
-    Column("record", JSON, nullable=False),  # training set, features, metrics, config digest, code version, seeds
-    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("artifact_sha256", Key, nullable=False),
+    Column("record", Json, nullable=False),  # training set, features, metrics, config digest, code version, seeds
+    Column("created_at", UtcTime, nullable=False),
     UniqueConstraint("pipeline", "run_id"),
 )
 
 decisions = Table(
     "decisions",
     metadata,
-    Column("id", _id, primary_key=True, autoincrement=True),
-    Column("pipeline", String(64), nullable=False),
-    Column("kind", String(16), nullable=False),  # gate, drift, audit
-    Column("partition", String(32), nullable=False),
-    Column("run_id", String(255), nullable=False),
-    Column("outcome", String(16), nullable=False),
+    Column("id", Big, primary_key=True, autoincrement=True),
+    Column("pipeline", Key, nullable=False),
+    Column("kind", Key, nullable=False),  # gate, drift, audit
+    Column("partition", Key, nullable=False),
+    Column("run_id", Key, nullable=False),
+    Column("outcome", Key, nullable=False),
     Column("model_version", Integer),
-    Column("reasons", JSON, nullable=False),
-    Column("numbers", JSON, nullable=False),
-    Column("decided_at", DateTime(timezone=True), nullable=False),
+    Column("reasons", Json, nullable=False),
+    Column("numbers", Json, nullable=False),
+    Column("decided_at", UtcTime, nullable=False),
     Index("ix_decisions", "pipeline", "kind", "partition"),
 )
 
@@ -127,31 +115,31 @@ decisions = Table(
 champions = Table(
     "champions",
     metadata,
-    Column("pipeline", String(64), primary_key=True),
+    Column("pipeline", Key, primary_key=True),
     Column("seq", Integer, primary_key=True),
     Column("version", Integer, nullable=False),
-    Column("effective_from", DateTime(timezone=True), nullable=False),  # scores partitions that start then or later
-    Column("action", String(16), nullable=False),  # promote, rollback
-    Column("reason", Text, nullable=False),
-    Column("actor", String(128), nullable=False),
-    Column("run_id", String(255), nullable=False),
-    Column("decided_at", DateTime(timezone=True), nullable=False),
+    Column("effective_from", UtcTime, nullable=False),  # scores partitions that start then or later
+    Column("action", Key, nullable=False),  # promote, rollback
+    Column("reason", FreeText, nullable=False),
+    Column("actor", Key, nullable=False),
+    Column("run_id", Key, nullable=False),
+    Column("decided_at", UtcTime, nullable=False),
 )
 
 releases = Table(
     "releases",
     metadata,
-    Column("pipeline", String(64), primary_key=True),
-    Column("partition", String(32), primary_key=True),
+    Column("pipeline", Key, primary_key=True),
+    Column("partition", Key, primary_key=True),
     Column("seq", Integer, primary_key=True),
-    Column("release_id", String(64), nullable=False),
+    Column("release_id", Key, nullable=False),
     Column("model_version", Integer, nullable=False),
-    Column("row_count", _id, nullable=False),
-    Column("digest", String(64), nullable=False),
+    Column("row_count", Big, nullable=False),
+    Column("digest", Key, nullable=False),
     Column("path", Text, nullable=False),
-    Column("state", String(16), nullable=False),  # released, superseded, retracted
+    Column("state", Key, nullable=False),  # released, superseded, retracted
     Column("is_hindsight", Boolean, nullable=False),
-    Column("reason", Text),
-    Column("run_id", String(255), nullable=False),
-    Column("released_at", DateTime(timezone=True), nullable=False),
+    Column("reason", FreeText),
+    Column("run_id", Key, nullable=False),
+    Column("released_at", UtcTime, nullable=False),
 )

@@ -221,7 +221,7 @@ def test_count_that_does_not_add_up_publishes_nothing(tmp_path: Path) -> None:
         run.name,
         "raw",
         run.key,
-        run_id="run-1",
+        run_id="run-2",
         facts=facts,
         **{name: published[name] for name in ("delta_version", "input_digest", "content_digest", "row_count")},
     )
