@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, BaseOperator, BaseOperatorLink, BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from nightshift_credentials import use_s3_connection
 from nightshift_resources import IN_PROCESS
 
 from pipelines.errors import NightshiftError
@@ -130,6 +131,7 @@ class StepOperator(BaseOperator):
 
     def call(self, context: Context, arguments: dict[str, Any], notes: dict[str, Any]) -> dict[str, Any]:
         try:
+            use_s3_connection()
             summary = call_step(
                 self.pipeline, self.partition, context["run_id"], self.step, arguments=arguments, notes=notes
             )
