@@ -108,7 +108,7 @@ class Cluster:
 
     def feed(self, days: Iterable[Day]) -> None:
         """Delivers days into the inbox on the object store."""
-        with _environment(self.variables):
+        with environment_of(self.variables):
             feed(self.storage, days)
 
     def wait_for_task(self, dag: str, run_id: str, task: str, state: str, seconds: float = 300) -> None:
@@ -137,7 +137,7 @@ def read_variables(path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
+def environment_of(variables: dict[str, str]) -> Iterator[None]:
     """This process's environment with these variables, for a while."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
