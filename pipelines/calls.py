@@ -1,8 +1,8 @@
 """Calls of services that may be away for a moment: repeated with growing pauses, counted, and given up together.
 
-Who repeats what: everything here, and nothing twice. boto3 and MLflow's client are told not to repeat by themselves;
-their exceptions are multipart uploads (boto3 repeats each part, the whole is not repeated here) and Delta tables
-(delta-rs repeats its own requests). A task that fails in spite of this is repeated by Airflow, minutes later.
+Who repeats what, so that nothing is repeated twice: what is called through here is repeated here, and boto3 and
+MLflow's client are told not to. Two others repeat their own requests within the same bounds and are not repeated here:
+boto3 the parts of an upload, delta-rs those of a table. What fails in spite of that is repeated by Airflow, as a task.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger("nightshift")
 Answer = TypeVar("Answer")
 
 STEP_SECONDS = 300.0  # what one step may lose in all by repeating calls
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 10.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Service:
     code: str  # of the error while it is known to be down, E-...-DOWN
     title: str
     is_passing: Callable[[BaseException], bool]
-    attempts: int = 7
+    attempts: int = 8
     seconds: float = 60.0
 
 
@@ -158,7 +158,9 @@ def _repeated(service: Service, target: str, action: str, attempts: int, work: C
     retrying = Retrying(
         retry=retry_if_exception(service.is_passing),
         stop=stop_after_attempt(attempts) | stop_before_delay(min(service.seconds, max(step.seconds_left, 0.0))),
-        wait=wait_exponential_jitter(initial=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE),
+        wait=wait_exponential_jitter(
+            initial=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS, jitter=FIRST_PAUSE_SECONDS
+        ),
         before_sleep=pause,
         reraise=True,
     )

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
-_LONGEST_PAUSE_SECONDS = 60.0
-_STEADY_SECONDS = 120.0  # a child that lived this long starts again from the shortest pause
+_LONGEST_PAUSE_SECONDS = 10.0  # long enough to spare the machine, short enough for those who wait for it
+_STEADY_SECONDS = 30.0  # a child that lived this long starts again from the shortest pause
 _PATIENCE_SECONDS = 6.0  # steps survive a kill at any moment, so a scheduler that waits for its workers need not
 
 

@@ -25,6 +25,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from pipelines.calls import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from pipelines.errors import StorageError
 from pipelines.storage import s3
 from pipelines.storage.digests import RowDigest
@@ -52,8 +53,13 @@ def storage_options(uri: str) -> dict[str, str] | None:
         "allow_http": str(os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")).lower(),
         "connect_timeout": f"{s3.CONNECT_SECONDS}s",
         "timeout": f"{s3.READ_SECONDS}s",
-        "max_retries": str(s3.ATTEMPTS - 1),
-        "retry_timeout": f"{s3.ATTEMPTS * s3.READ_SECONDS}s",
+        # delta-rs repeats its own requests, as pipelines/calls.py does others. Its pauses are drawn between the first
+        # one and `base` times the last one: with 4 they double on average.
+        "max_retries": str(s3.STORE.attempts - 1),
+        "retry_timeout": f"{s3.STORE.seconds:.0f}s",
+        "backoff_config.init_backoff": f"{FIRST_PAUSE_SECONDS * 1000:.0f}ms",
+        "backoff_config.max_backoff": f"{LONGEST_PAUSE_SECONDS:.0f}s",
+        "backoff_config.base": "4",
     }
 
 

@@ -93,7 +93,7 @@ class Cluster:
         """Process id of a server or worker, e.g. 'redis' or 'gpu-1'."""
         return int(json.loads((self.home.root / "processes.json").read_text())[name])
 
-    def kill(self, name: str, seconds: float = 60) -> float:
+    def kill(self, name: str, seconds: float = 120) -> float:
         """kill -9 of a server or worker with everything that it started; seconds until it was started again."""
         pid, started = self.pid(name), time.monotonic()
         with suppress(psutil.NoSuchProcess):  # it may have died with a server that it needs

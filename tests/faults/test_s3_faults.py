@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def proxy(object_store: ObjectStore, s3_root: str, monkeypatch: pytest.MonkeyPat
     made = FaultProxy(object_store.port)
     monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
     monkeypatch.setattr(s3, "_PART_BYTES", 5 << 20)
+    monkeypatch.setattr(s3, "STORE", replace(s3.STORE, attempts=3))
     yield made
     made.close()
 
