@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
 from tenacity.wait import wait_exponential_jitter
 
-from pipelines.errors import StorageError
+from pipelines.errors import NightshiftError, StorageError
 
 log = logging.getLogger("nightshift")
 
@@ -184,4 +184,5 @@ def _down(service: Service, target: str, action: str, breaker: Breaker) -> Stora
 
 
 def _one_line(error: BaseException | None) -> str:
-    return " ".join(str(error).split())[:200]
+    text = error.what if isinstance(error, NightshiftError) else str(error)
+    return " ".join(text.split())[:200]
