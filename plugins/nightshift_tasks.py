@@ -283,6 +283,12 @@ class Promote(RetrainStep):
         require_promote(context)
         return super().execute(context)
 
+    def given(self, context: Context) -> dict[str, Any]:
+        """With the name of who approved, where somebody was asked."""
+        answer = context["ti"].xcom_pull(task_ids="approve") or {}
+        person = answer.get("responded_by_user") or {}
+        return super().given(context) | ({"approved_by": str(person["name"])} if person.get("name") else {})
+
 
 class ApprovePromotion(ApprovalOperator):
     """Asks a person before a promotion; nobody answering in time keeps the champion.

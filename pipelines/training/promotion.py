@@ -16,8 +16,10 @@ from pipelines.training.registry import champion_alias, point_champion
 log = logging.getLogger("nightshift")
 
 
-def promote(context: Context, version: int) -> dict[str, Any]:
+def promote(context: Context, version: int, approved_by: str | None = None) -> dict[str, Any]:
     """Makes the challenger champion if this run's gate said PROMOTE; 'unchanged' when a retry finds it done.
+
+    `approved_by` is the person who agreed, where the pipeline asks for one; it is kept with the champion.
 
     Raises:
         ModelError: E-PROMOTE-GATE without that decision, E-MODEL-HASH for changed files, E-PROMOTE-RACE when another
@@ -34,7 +36,8 @@ def promote(context: Context, version: int) -> dict[str, Any]:
     load_model(context, version)
     since = effective_from(context, context.partition.end, current)
     reach("promote.before_cas")
-    if not _change(context, version, current, since, "promote", "; ".join(decision["reasons"][:1]), "gate"):
+    actor = f"gate, approved by {approved_by}" if approved_by else "gate"
+    if not _change(context, version, current, since, "promote", "; ".join(decision["reasons"][:1]), actor):
         raise _race(context)
     reach("promote.after_cas")
     _show(context, version)
