@@ -31,7 +31,10 @@ def daily(pipeline: Pipeline) -> DAG:
         )
         limit = pipeline.resources_of("await_history").time_limit_minutes or HISTORY_TIMEOUT_MINUTES
         await_history = AwaitHistory(
-            task_id="await_history", pipeline=pipeline.name, timeout=timedelta(minutes=limit).total_seconds(), retries=2
+            task_id="await_history",
+            pipeline=pipeline.name,
+            timeout=timedelta(minutes=limit).total_seconds(),
+            **task_arguments(pipeline, "await_history"),
         )
         ingest >> validate >> await_history >> deduplicate >> build_features
         if pipeline.training:
@@ -59,7 +62,9 @@ def _score_and_monitor(pipeline: Pipeline, build_features: StepOperator) -> None
         trigger_rule="all_done",
         **task_arguments(pipeline, "monitor"),
     )
-    request_retrain = RequestRetrain(task_id="request_retrain", pipeline=pipeline.name)
+    request_retrain = RequestRetrain(
+        task_id="request_retrain", pipeline=pipeline.name, **task_arguments(pipeline, "request_retrain")
+    )
     # A run's state is that of its last tasks: this one fails the run when the release failed and the rest went well.
     finish = EmptyOperator(task_id="finish", trigger_rule="none_failed")
     build_features >> score >> audit >> release >> monitor >> request_retrain >> finish

@@ -98,7 +98,9 @@ def nightly(pipeline: Pipeline) -> DAG:
         tags=["nightshift", "retrain", pipeline.name],
         default_args={"owner": pipeline.owner},
     ) as dag:
-        RequestNightlyRetrain(task_id="request_retrain", pipeline=pipeline.name)
+        RequestNightlyRetrain(
+            task_id="request_retrain", pipeline=pipeline.name, **task_arguments(pipeline, "request_retrain")
+        )
     return dag
 
 

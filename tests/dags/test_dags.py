@@ -162,3 +162,12 @@ def test_inside_a_task_only_its_own_pipeline_is_loaded(tmp_path: Path, monkeypat
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "beta__daily")
     home = Home(tmp_path / "home", write_config(tmp_path, alpha=ALPHA, beta=BETA))
     assert _parse(home, "sorted(bag.dags)") == ["beta__daily", "nightshift__maintenance"]
+
+
+def test_every_task_that_a_worker_runs_is_tried_again_soon(bag: Any) -> None:
+    """A worker may die under any of them; Airflow's own pause before a retry would be five minutes."""
+    nightly = [dag for name, dag in bag.dags.items() if name.endswith(("__daily", "__retrain", "__retrain_nightly"))]
+    tasks = [task for dag in nightly for task in dag.tasks if task.task_id != "finish"]  # which no worker runs
+    hasty = {task.task_id for task in tasks if not (task.retries and task.retry_delay.total_seconds() <= 30)}
+    assert len(tasks) > 20
+    assert hasty == set()
