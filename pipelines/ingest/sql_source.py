@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from pipelines.calls import Service, call
 from pipelines.context import Context
+from pipelines.databases import connect_options, is_passing
 from pipelines.errors import ConfigError, DataError, StorageError
 from pipelines.ingest.acquire import changed
 from pipelines.ingest.header import match_columns
@@ -21,6 +23,7 @@ from pipelines.ingest.records import Chunk, Tally
 from pipelines.ingest.value_types import cast_sql
 from pipelines.settings.source import SqlSource
 
+SOURCE = Service("source", "E-SOURCE-DOWN", "the source database", is_passing)
 _BATCH_ROWS = 16_384
 _SQLITE_FORM = "%Y-%m-%d %H:%M:%S"
 
@@ -47,14 +50,18 @@ class SqlRecords:
         return bool(self._bound())
 
     def chunks(self) -> Iterator[Chunk]:
-        """Raises StorageError when the database does not answer or the rows change while they are read."""
+        """Rows in batches. Only the opening is repeated: rows that were handed on must not come a second time.
+
+        Raises:
+            StorageError: E-DB-QUERY when the database does not answer or breaks off, E-SOURCE-DOWN at once while it is
+                known to be away; E-IN-CHANGED when the rows change while they are read.
+        """
         try:
-            engine = create_engine(self._url)
+            engine = create_engine(self._url, connect_args=connect_options(self._url))
         except (NoSuchModuleError, ImportError) as error:
             raise ConfigError("E-CONFIG-URL", self._context.where, f"no driver for '{self._url.drivername}'") from error
         try:
-            with engine.connect() as connection:
-                _one_view(connection)
+            with call(SOURCE, self.name, "connecting", lambda: _opened(engine)) as connection:
                 yield from self._chunks(connection)
                 counted = connection.execute(
                     text(f"SELECT count(*) FROM ({self._query}) AS counted"), self._bound()
@@ -102,6 +109,17 @@ class SqlRecords:
     def _moment(self, moment: datetime) -> datetime | str:
         """SQLite compares times as text, so the bound text has the form that SQLite's own functions write."""
         return moment.strftime(_SQLITE_FORM) if self._url.get_backend_name() == "sqlite" else moment
+
+
+def _opened(engine: Engine) -> Connection:
+    """A connection in its transaction. Opening it again changes nothing: the first one ended without an answer."""
+    connection = engine.connect()
+    try:
+        _one_view(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _one_view(connection: Connection) -> None:

@@ -1,6 +1,8 @@
 """A challenger's entry in MLflow and in the ledger. The ledger is the truth, MLflow the place to look.
 
-A retry finds its own MLflow run by a tag and its own version by that run, so that nothing is registered twice.
+A retry finds its own MLflow run by a tag and its own version by that run, so that nothing is registered twice. For the
+same reason MLflow's client repeats nothing by itself: it would create a second run when the answer to the first was
+lost. `_ask` repeats, and its call sites say why that is safe.
 """
 
 from __future__ import annotations
@@ -9,14 +11,17 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from sqlalchemy import make_url
 
+from pipelines import databases
+from pipelines.calls import Service, call
 from pipelines.context import Context
 from pipelines.errors import StorageError
 from pipelines.failpoints import reach
@@ -27,20 +32,24 @@ from pipelines.training.dataset import Frozen
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+Answer = TypeVar("Answer")
+
 RUN_KEY = "nightshift.run_key"
 _MODEL_FOLDER = "model"
 # MLflow refuses longer digests of data sets.
 _MOST_DIGEST = 36
 # And more metrics at once.
 _MOST_METRICS = 1000
+_BUSY_STATUS = {429, 500, 502, 503, 504}
+# Without an answer MLflow's client says INTERNAL_ERROR, too.
+_BUSY_CODES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_MODEL_CATALOG_URI": "",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
-    # The task is retried anyway; MLflow's own seven tries keep a worker busy for minutes at every call.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
@@ -68,11 +77,15 @@ def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
     address, sha256 = model_address(context.name, challenger.sha256), challenger.sha256
     require_stored(context.home, address, sha256)
     with registry(context) as client:
-        run_id = _run_of(client, context, frozen)
-        _describe(client, run_id, context, frozen, challenger)
-        _copy(client, run_id, read_stored(context.home, address))
+        files = read_stored(context.home, address)
+        # Looked up before it is made, each time.
+        run_id = _ask(context, "opening the run", lambda: _run_of(client, context, frozen))
+        # The same parameters, tags, metrics and files again leave the run as it is.
+        _ask(context, "describing the run", lambda: _describe(client, run_id, context, frozen, challenger))
+        _ask(context, "copying the model", lambda: _copy(client, run_id, files))
         reach("registry.after_upload")
-        mlflow_version = _version_of(client, context, run_id)
+        # Looked up before it is made, each time.
+        mlflow_version = _ask(context, "registering the model", lambda: _version_of(client, context, run_id))
         reach("registry.after_create")
         version = context.ledger.record_model(
             context.name,
@@ -83,11 +96,17 @@ def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
             artifact_sha256=sha256,
             record={**challenger.record, "mlflow_version": mlflow_version},
         )
-        for key, value in {"verified_sha256": sha256, "nightshift.version": str(version)}.items():
-            client.set_model_version_tag(context.name, mlflow_version, key, value)
-        set_alias(client, context, "challenger", mlflow_version)
-        client.set_terminated(run_id, "FINISHED")
+        marks = {"verified_sha256": sha256, "nightshift.version": str(version)}
+        # Each sets a value that stays the same.
+        _ask(context, "marking the model", lambda: _mark(client, context, run_id, mlflow_version, marks))
     return version
+
+
+def _mark(client: MlflowClient, context: Context, run_id: str, mlflow_version: str, marks: Mapping[str, str]) -> None:
+    for key, value in marks.items():
+        client.set_model_version_tag(context.name, mlflow_version, key, value)
+    set_alias(client, context, "challenger", mlflow_version)
+    client.set_terminated(run_id, "FINISHED")
 
 
 def annotate(context: Context, version: int, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
@@ -98,17 +117,23 @@ def annotate(context: Context, version: int, tags: Mapping[str, str], metrics: M
     # With the time: of two values of one step MLflow shows the later, else the larger.
     now = int(time.time() * 1000)
     numbers = [Metric(_metric_name(key), float(one), now, 0) for key, one in metrics.items() if np.isfinite(one)]
-    with registry(context) as client:
+
+    def log(client: MlflowClient) -> None:
         client.log_batch(run_id, tags=[RunTag(key, value[:5000]) for key, value in tags.items()])
         for start in range(0, len(numbers), _MOST_METRICS):
             client.log_batch(run_id, metrics=numbers[start : start + _MOST_METRICS])
+
+    with registry(context) as client:
+        # The same values of the same moment again are the same entries.
+        _ask(context, "annotating the run", lambda: log(client))
 
 
 def point_champion(context: Context, version: int) -> None:
     """Moves the alias 'champion' to a version of the ledger: a projection, repaired by maintenance if this fails."""
     mlflow_version = context.ledger.model(context.name, version)["record"]["mlflow_version"]
     with registry(context) as client:
-        set_alias(client, context, "champion", mlflow_version)
+        # The alias points to the same version afterwards.
+        _ask(context, "moving the alias", lambda: set_alias(client, context, "champion", mlflow_version))
 
 
 def champion_alias(context: Context) -> str | None:
@@ -117,7 +142,11 @@ def champion_alias(context: Context) -> str | None:
 
     with registry(context) as client:
         try:
-            return str(client.get_model_version_by_alias(context.name, "champion").version)
+            # Reads only.
+            found = _ask(
+                context, "reading the alias", lambda: client.get_model_version_by_alias(context.name, "champion")
+            )
+            return str(found.version)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
@@ -155,6 +184,26 @@ def registry(context: Context) -> Iterator[MlflowClient]:
             f"the model could not be stored: {str(error)[:300]}",
             "The champion stays and the fitted model is kept; the task is retried.",
         ) from error
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same request may succeed soon: no answer, a server in trouble, or its database busy."""
+    from mlflow.exceptions import MlflowException
+    from requests import ConnectionError, HTTPError, Timeout
+
+    if isinstance(error, HTTPError):
+        return error.response is not None and error.response.status_code in _BUSY_STATUS
+    if isinstance(error, MlflowException):
+        return error.error_code in _BUSY_CODES
+    return isinstance(error, ConnectionError | Timeout) or databases.is_passing(error)
+
+
+MLFLOW = Service("mlflow", "E-REG-DOWN", "MLflow", is_passing, seconds=120.0)
+
+
+def _ask(context: Context, action: str, work: Callable[[], Answer]) -> Answer:
+    """The answer of `work`, repeated while MLflow is away: doing it twice must leave the same."""
+    return call(MLFLOW, databases.place(make_url(context.home.mlflow_uri)), f"{action} of {context.name}", work)
 
 
 def set_alias(client: MlflowClient, context: Context, alias: str, mlflow_version: str) -> None:

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from pipelines.errors import StorageError
 from pipelines.launch.ports import free_ports
 from pipelines.models import load_model
-from pipelines.training import snapshot, train
+from pipelines.training import registry, snapshot, train
 from tests.model import feeds
 from tests.model.test_retrain import ready
 
@@ -66,6 +67,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server(tmp_path / "server")
     made.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
+    monkeypatch.setattr(registry, "MLFLOW", replace(registry.MLFLOW, attempts=3))
     yield made
     made.kill()
 

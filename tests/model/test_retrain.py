@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from pipelines.training import evaluate, gate, promote, rollback, snapshot, trai
 from pipelines.training.dataset import read_frozen
 from pipelines.training.evaluation import aligned
 from pipelines.training.promotion import reconcile_alias
-from pipelines.training.registry import champion_alias, registry
+from pipelines.training.registry import MLFLOW, champion_alias, registry
 from tests.builders import utc
 from tests.model.feeds import SMALL, TRAINING, at, day, learnable
 from tests.scoring import file_digests
@@ -77,7 +78,7 @@ def broken_mlflow(monkeypatch):
 
     def away():
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        monkeypatch.setattr("pipelines.training.registry.MLFLOW", replace(MLFLOW, attempts=2))
 
     def back():
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
