@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
-from pipelines.databases import is_passing, place, reason
+from pipelines.databases import is_passing, place
 from pipelines.errors import StorageError, quote
 
 log = logging.getLogger("nightshift")
+
+Repeated = Callable[[str, Callable[[], Connection]], Connection]
 
 _TIMED_OUT = "55P03"
 # The server lets go of a holder whose machine vanished after half a minute; over a local socket it knows at once.
@@ -21,17 +23,18 @@ _SESSION = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_ke
 
 
 @contextmanager
-def advisory_lock(engine: Engine, name: str, patience_seconds: float) -> Iterator[None]:
-    """Holds PostgreSQL's session lock of `name` on a connection of its own.
+def advisory_lock(engine: Engine, name: str, patience_seconds: float, repeated: Repeated) -> Iterator[None]:
+    """Holds PostgreSQL's session lock of `name` on a connection of its own, which `repeated` opens.
 
     It needs a session: behind a pooler that shares connections between transactions it protects nothing.
 
     Raises:
-        StorageError: E-DB-LOCKED when another holder stays inside for `patience_seconds`, E-DB-DOWN when the server
-            does not answer, E-DB-LOCK-LOST on leaving when the connection broke meanwhile: somebody else may have
-            been inside, too. An error from inside is never replaced by it.
+        StorageError: E-DB-LOCKED when another holder stays inside for `patience_seconds`; E-DB-LOCK-LOST on leaving
+            when the connection broke meanwhile: somebody else may have been inside, too. An error from inside is
+            never replaced by it.
     """
-    connection = _locked(engine, name, patience_seconds)
+    # Done twice it is held once: a lock whose answer was lost went with its connection.
+    connection = repeated(f"taking the lock {quote(name)}", lambda: _locked(engine, name, patience_seconds))
     try:
         yield
     except BaseException:
@@ -48,20 +51,17 @@ def lock_key(name: str) -> int:
 
 
 def _locked(engine: Engine, name: str, patience_seconds: float) -> Connection:
-    try:
-        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    except SQLAlchemyError as error:
-        raise _down(engine, error) from error
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     try:
         connection.detach()  # closing it must end the session, not give it back to the pool
         for setting, value in {**_SESSION, "lock_timeout": f"{int(patience_seconds * 1000)}ms"}.items():
             connection.execute(text("SELECT set_config(:setting, :value, false)"), {"setting": setting, "value": value})
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key(name)})
-    except SQLAlchemyError as error:
-        is_timeout = getattr(getattr(error, "orig", None), "pgcode", None) == _TIMED_OUT
-        problem = _busy(connection, name, patience_seconds) if is_timeout else _down(engine, error)
+    except DBAPIError as error:
+        is_timeout = getattr(error.orig, "pgcode", None) == _TIMED_OUT
+        problem = _busy(connection, name, patience_seconds) if is_timeout else error
         connection.close()
-        raise problem from error
+        raise problem from error.orig
     except BaseException:
         connection.close()
         raise
@@ -102,10 +102,4 @@ def _lost(engine: Engine, name: str) -> StorageError:
         place(engine.url),
         f"the lock {quote(name)} must be held until the work is done, but its connection broke meanwhile",
         "Another process may have worked at the same time. Run this again: it checks what was published.",
-    )
-
-
-def _down(engine: Engine, error: SQLAlchemyError) -> StorageError:
-    return StorageError(
-        "E-DB-DOWN", place(engine.url), f"the database did not answer: {reason(error)}", "Nothing was published."
     )

@@ -439,7 +439,7 @@ class Ledger:
                 E-DB-LOCK-LOST when the lock did not hold until then (PostgreSQL went away meanwhile).
         """
         if self._engine.dialect.name == "postgresql":
-            return advisory_lock(self._engine, name, patience_seconds)
+            return advisory_lock(self._engine, name, patience_seconds, self._repeated)
         folder = Path(str(self._engine.url.database)).parent / "locks"
         return durable.exclusive(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock", patience_seconds)
 

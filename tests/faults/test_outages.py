@@ -56,6 +56,17 @@ def test_the_same_ledger_goes_on_after_a_crash_of_its_server(postgres: PostgresS
     assert [row["id"] for row in book.attempts("p")] == [first, summary["answer"]]
 
 
+def test_a_lock_is_waited_for_while_its_server_restarts(postgres: PostgresServer) -> None:
+    book = Ledger(postgres.fresh())
+
+    def work() -> str:
+        with book.exclusive("day"):
+            return "inside"
+
+    summary = while_away(postgres, 0.5, work)
+    assert (summary["answer"], summary["retries"]["ledger"] >= 1) == ("inside", True)
+
+
 def test_a_ledger_that_stays_away_is_named_in_bounded_time(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
