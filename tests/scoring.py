@@ -41,7 +41,7 @@ class Stub:
 def use_models(monkeypatch: Any, *models: Stub) -> None:
     """Stands in for the model store: versions are looked up by number."""
     by_version = {model.version: model for model in models}
-    monkeypatch.setattr("pipelines.models.load_model", lambda _context, version, _step: by_version[version])
+    monkeypatch.setattr("pipelines.models.load_model", lambda _context, version, _step="score": by_version[version])
 
 
 def champion(run: Context, version: int = 1, days_before: float = 1, effective_from: datetime | None = None) -> None:

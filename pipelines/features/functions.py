@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import ibis
 import ibis.expr.types as ir
@@ -34,15 +34,17 @@ def module_digest(config: Path, module: str) -> str:
 
 
 def load_function(config: Path, module: str, function: str) -> TableFunction:
-    """The function, from a module that is executed anew and not entered into `sys.modules`."""
+    """The function, from a module that is executed anew and not entered into `sys.modules`.
+
+    From the text itself, never from cached bytecode: Python takes that for fresh when an edited file has the same size
+    and second as before, and the features would then be others than their digest says.
+    """
     path = module_path(config, module)
     module_digest(config, module)
-    spec = importlib.util.spec_from_file_location(f"nightshift_features_{module}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError("E-FEATURE-FUNCTION", str(path), "the file is not a Python module")
-    loaded = importlib.util.module_from_spec(spec)
+    loaded = ModuleType(f"nightshift_features_{module}")
+    loaded.__file__ = str(path)
     try:
-        spec.loader.exec_module(loaded)
+        exec(compile(path.read_bytes(), path, "exec"), vars(loaded))
     except Exception as error:
         raise ConfigError("E-FEATURE-FUNCTION", str(path), f"the module cannot be imported: {error!r}") from error
     found = getattr(loaded, function, None)

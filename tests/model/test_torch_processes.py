@@ -38,7 +38,15 @@ def _is_rank(one: psutil.Process) -> bool:
 
 
 def of_torch(pid: int) -> list[psutil.Process]:
-    return [one for one in psutil.Process(pid).children(recursive=True) if one.is_running()]
+    """Below a process, torchrun and its ranks; not the servers that other tests of this session share."""
+    return [one for one in psutil.Process(pid).children(recursive=True) if _is_torch(one)]
+
+
+def _is_torch(one: psutil.Process) -> bool:
+    try:
+        return any("torch" in word for word in one.cmdline())
+    except psutil.Error:
+        return False
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,16 @@ def config(tmp_path: Path) -> Path:
     return write_config(tmp_path, alpha=ALPHA)
 
 
-def test_a_laptop_needs_no_address_and_runs_tasks_itself(tmp_path: Path) -> None:
+def test_a_laptop_needs_no_address_and_runs_tasks_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AIRFLOW")]:  # another test's Airflow
+        monkeypatch.delenv(name)
     assert airflow_environment(Home(tmp_path / "home", CONFIG))["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
 
 
 def test_a_cluster_names_every_address_that_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTSHIFT_ENVIRONMENT", "cluster")
+    for name in [name for name in os.environ if name.startswith("AIRFLOW")]:  # another test's Airflow
+        monkeypatch.delenv(name)
     for name, value in ADDRESSES.items():
         monkeypatch.setenv(name, value)
     found = airflow_environment(Home(tmp_path / "home", CONFIG))
