@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import secrets
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote_plus
 
 from pipelines.errors import ConfigError, StorageError
+from pipelines.launch.passwords import kept_password
 
 _USER = "nightshift"
 _PLACES = "/usr/lib/postgresql/*/bin"
@@ -26,13 +26,7 @@ class PostgreSQL:
 
     @property
     def password(self) -> str:
-        """Made once, in a file that only the owner reads."""
-        path = self.folder / "password"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(0o600)
-            path.write_text(secrets.token_urlsafe(16))
-        return path.read_text()
+        return kept_password(self.folder)
 
     def url(self, database: str) -> str:
         """SQLAlchemy's address of a database."""

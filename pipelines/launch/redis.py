@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import ConfigError
+from pipelines.launch.passwords import kept_password
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,7 @@ class Redis:
 
     @property
     def password(self) -> str:
-        """Made once, in a file that only the owner reads."""
-        path = self.folder / "password"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(0o600)
-            path.write_text(secrets.token_hex(16))
-        return path.read_text()
+        return kept_password(self.folder)
 
     def url(self, database: int = 0) -> str:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"

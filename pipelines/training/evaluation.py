@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,15 +103,6 @@ def evaluate_candidates(context: Context, snapshot_id: str, version: int) -> Eva
         slices={name: np.asarray(holdout[name].to_pylist(), dtype=object) for name in context.pipeline.gate.slices},
         champion_overlap=_overlap(context, frozen, champion["version"]) if champion else 0.0,
     )
-
-
-def read_evaluation(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
-    found = read_frozen(context, snapshot_id).files(context).read(f"evaluation-{version}.json")
-    if found is None:
-        raise ModelError(
-            "E-GATE-EVALUATION", context.where, f"version {version} was never evaluated", "Clear task 'evaluate'."
-        )
-    return dict(json.loads(found))
 
 
 def _registered(context: Context, name: str, version: int, holdout: pa.Table, frozen: Frozen) -> Candidate:
