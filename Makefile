@@ -34,8 +34,7 @@ up: install ## Airflow and MLflow on loopback over the same home; Ctrl-C stops b
 	$(BIN)/nightshift --home $(HOME_DIR) up --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
 
 cluster: install ## a whole cluster as processes of this machine: PostgreSQL, Redis, S3, MLflow, Airflow, two workers
-	@test -x "$$(command -v redis-server)" -a -n "$$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null || command -v initdb)" \
-		|| { echo "E-CLUSTER-PROGRAM cluster: PostgreSQL and Redis must be installed. apt-get install postgresql redis-server"; exit 2; }
+	@command -v redis-server >/dev/null || { echo "E-CLUSTER-PROGRAM cluster: Redis must be installed. apt-get install redis-server"; exit 2; }
 	$(BIN)/nightshift --home $(HOME_DIR) cluster --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
 
 test: install ## the whole suite

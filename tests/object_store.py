@@ -8,14 +8,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from pipelines.launch.object_store import (
+from pipelines.servers.object_store import (
     BUCKET,
     object_store_client,
     object_store_command,
     object_store_environment,
     wait_for_object_store,
 )
-from pipelines.launch.ports import free_ports
+from pipelines.servers.ports import free_ports
 
 
 class ObjectStore:

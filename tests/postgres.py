@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from pipelines.launch.ports import free_ports
-from pipelines.launch.postgres import PostgreSQL
+from pipelines.servers.ports import free_ports
+from pipelines.servers.postgres import PostgreSQL
 
 
 class PostgresServer:

@@ -12,16 +12,6 @@ from collections.abc import Callable, Mapping
 
 from pipelines.errors import StorageError
 from pipelines.home import Home
-from pipelines.launch.children import Child, stop_all
-from pipelines.launch.object_store import (
-    BUCKET,
-    object_store_command,
-    object_store_environment,
-    wait_for_object_store,
-)
-from pipelines.launch.ports import free_ports
-from pipelines.launch.postgres import PostgreSQL
-from pipelines.launch.redis import Redis
 from pipelines.launch.services import (
     READY_SECONDS,
     airflow_children,
@@ -34,6 +24,16 @@ from pipelines.launch.services import (
 from pipelines.launch.workers import Worker, worker_child
 from pipelines.runs.airflow_home import airflow_environment, passwords
 from pipelines.runs.lock import only_orchestrator
+from pipelines.servers.children import Child, stop_all
+from pipelines.servers.object_store import (
+    BUCKET,
+    object_store_command,
+    object_store_environment,
+    wait_for_object_store,
+)
+from pipelines.servers.ports import free_ports
+from pipelines.servers.postgres import PostgreSQL
+from pipelines.servers.redis import Redis
 from pipelines.storage.durable import canonical_json, write_bytes
 
 Say = Callable[[str], None]

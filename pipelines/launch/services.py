@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pipelines.errors import ConfigError, StorageError
 from pipelines.home import Home
-from pipelines.launch.children import Child, stop_all
 from pipelines.launch.pools import wanted_pools
+from pipelines.servers.children import Child, stop_all
 
 READY_SECONDS = 180
 

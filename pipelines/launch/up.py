@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 
 from pipelines.home import Home
-from pipelines.launch.children import stop_all
 from pipelines.launch.services import (
     airflow_children,
     mlflow_child,
@@ -18,6 +17,8 @@ from pipelines.launch.services import (
 )
 from pipelines.runs.airflow_home import airflow_environment, passwords
 from pipelines.runs.lock import only_orchestrator
+from pipelines.servers.airflow_database import AirflowDatabase, airflow_database
+from pipelines.servers.children import stop_all
 
 Say = Callable[[str], None]
 
@@ -30,21 +31,29 @@ def up(home: Home, airflow_port: int = 8080, mlflow_port: int = 5000, say: Say =
 
     Raises:
         ConfigError: E-UP-PORT for a port in use, E-RUN-BUSY when the home is in use.
-        StorageError: E-UP-START when Airflow does not come up; the message names the log.
+        StorageError: E-UP-START when Airflow or its database does not come up; the message names the log.
     """
     previous = os.umask(0o077)  # logs, database and passwords are the owner's alone
     try:
         for port, name in ((airflow_port, "Airflow"), (mlflow_port, "MLflow")):
             require_free(port, name)
-        with only_orchestrator(home, f"'make up' (process {os.getpid()})"), stop_signals() as is_asked_to_stop:
-            return _serve(home, airflow_port, mlflow_port, say, is_asked_to_stop)
+        me = f"'make up' (process {os.getpid()})"
+        with only_orchestrator(home, me), stop_signals() as is_asked_to_stop, airflow_database(home) as database:
+            return _serve(home, database, airflow_port, mlflow_port, say, is_asked_to_stop)
     finally:
         os.umask(previous)
 
 
-def _serve(home: Home, airflow_port: int, mlflow_port: int, say: Say, is_asked_to_stop: Callable[[], bool]) -> int:
+def _serve(
+    home: Home,
+    database: AirflowDatabase,
+    airflow_port: int,
+    mlflow_port: int,
+    say: Say,
+    is_asked_to_stop: Callable[[], bool],
+) -> int:
     started = time.monotonic()
-    environment = airflow_environment(home, airflow_port)
+    environment = airflow_environment(home, airflow_port) | database.variables
     environment["NIGHTSHIFT_MLFLOW_URL"] = f"http://127.0.0.1:{mlflow_port}"
     is_new = not (home.airflow / "passwords.json").exists()
     secret = passwords(home)
@@ -65,7 +74,7 @@ def _serve(home: Home, airflow_port: int, mlflow_port: int, say: Say, is_asked_t
             child.start()
         _announce(home, airflow_port, mlflow_port, secret, is_new, time.monotonic() - started, say)
         while not is_asked_to_stop():
-            for child in children:
+            for child in [*database.children, *children]:
                 if news := child.tend():
                     say(news)
             time.sleep(0.2)

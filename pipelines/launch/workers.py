@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.home import Home
-from pipelines.launch.children import Child
+from pipelines.servers.children import Child
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pipelines.errors import StorageError
 from pipelines.home import REPOSITORY, Home
 from pipelines.runs.airflow_home import airflow_environment
 from pipelines.runs.lock import only_orchestrator
+from pipelines.servers.airflow_database import airflow_database
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -81,7 +82,7 @@ def local_airflow(home: Home) -> Iterator[LocalAirflow]:
     Raises:
         ConfigError: E-RUN-BUSY when another run or `make up` uses this home.
     """
-    with only_orchestrator(home, f"'nightshift run' (process {os.getpid()})"):
+    with only_orchestrator(home, f"'nightshift run' (process {os.getpid()})"), airflow_database(home) as database:
         _log_file(home).parent.mkdir(parents=True, exist_ok=True)
         reading, writing = os.pipe()
         with open(_log_file(home), "ab") as log:
@@ -92,7 +93,7 @@ def local_airflow(home: Home) -> Iterator[LocalAirflow]:
                 stdout=log,
                 stderr=log,
                 pass_fds=[writing],
-                env=airflow_environment(home) | {"NIGHTSHIFT_IN_PROCESS": "1"},
+                env=airflow_environment(home) | database.variables | {"NIGHTSHIFT_IN_PROCESS": "1"},
                 start_new_session=True,  # Ctrl-C reaches this process, which then ends the child
                 text=True,
             )

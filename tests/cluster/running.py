@@ -22,8 +22,8 @@ from pipelines.demo.feed import Day, simulate
 from pipelines.demo.inbox import deliver
 from pipelines.home import REPOSITORY, Home
 from pipelines.launch.client import AirflowClient
-from pipelines.launch.ports import free_ports
 from pipelines.ledger import Ledger
+from pipelines.servers.ports import free_ports
 from pipelines.storage.files import open_files
 from tests.conftest import without_airflow
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from pipelines.home import REPOSITORY, Home
 from pipelines.ledger import Ledger
 from pipelines.runs.local import LocalAirflow, local_airflow, run_day
+from pipelines.servers.postgres import PostgreSQL
 from tests import fake_steps
 from tests.conftest import ALPHA, without_airflow, write_config
 
@@ -43,6 +44,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 def airflow(home: Home) -> Iterator[LocalAirflow]:
     with local_airflow(home) as child:
         yield child
+
+
+def rows_of_airflow(home: Home, query: str) -> list[tuple[Any, ...]]:
+    """Asks the database that runs now."""
+    port = int((home.airflow / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[3])
+    with create_engine(PostgreSQL(home.airflow / "postgres", port).url("airflow")).connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
 
 
 def wish(step: str, what: str) -> None:
@@ -124,10 +132,9 @@ def test_drift_starts_a_retrain_that_says_why_and_promotes(airflow: LocalAirflow
 @pytest.mark.usefixtures("airflow")
 def test_the_scheduler_will_not_start_that_retrain_again(home: Home) -> None:
     """The asset event of the run above is linked to its retrain run; nothing waits for a later scheduler."""
-    with sqlite3.connect(home.airflow / "airflow.db") as database:
-        waiting = database.execute("select count(*) from asset_partition_dag_run where created_dag_run_id is null")
-        assert waiting.fetchone()[0] == 0
-        assert database.execute("select count(*) from asset_event").fetchone()[0] == 1
+    waiting = "select count(*) from asset_partition_dag_run where created_dag_run_id is null"
+    assert rows_of_airflow(home, waiting) == [(0,)]
+    assert rows_of_airflow(home, "select count(*) from asset_event") == [(1,)]
 
 
 @pytest.mark.parametrize("outcome", ["HOLD", "REJECT"])
@@ -165,8 +172,7 @@ def test_rollback_needs_a_reason_and_passes_the_version(airflow: LocalAirflow) -
 
 @pytest.mark.usefixtures("airflow")
 def test_the_runs_are_in_the_database_that_the_ui_shows(home: Home) -> None:
-    with sqlite3.connect(home.airflow / "airflow.db") as database:
-        rows = database.execute("select partition_key, state from dag_run where dag_id = 'alpha__daily'").fetchall()
+    rows = rows_of_airflow(home, "select partition_key, state from dag_run where dag_id = 'alpha__daily'")
     assert (DAYS[0], "success") in rows
     assert (DAYS[2], "failed") in rows
 

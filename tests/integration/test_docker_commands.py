@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from pipelines.home import REPOSITORY
-from pipelines.launch.ports import free_ports
+from pipelines.servers.ports import free_ports
 from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.slow

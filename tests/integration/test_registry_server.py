@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import StorageError
-from pipelines.launch.ports import free_ports
 from pipelines.models import load_model
+from pipelines.servers.ports import free_ports
 from pipelines.training import registry, snapshot, train
 from tests.model import feeds
 from tests.model.test_retrain import ready

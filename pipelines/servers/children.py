@@ -1,4 +1,4 @@
-"""Child processes of `make up`: each in its own process group, restarted with growing pauses, stopped together."""
+"""Child processes of a launcher: each in its own process group, restarted with growing pauses, stopped together."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,7 @@ class Child:
     command: Sequence[str]
     environment: Mapping[str, str]
     log: Path
+    stop_signal: signal.Signals = signal.SIGTERM
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     pause: float = 1.0
@@ -43,7 +45,7 @@ class Child:
                 stderr=log,
                 env=dict(self.environment),
                 start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=partial(_end_with_parent, self.stop_signal) if sys.platform == "linux" else None,
             )
         self.started = time.monotonic()
 
@@ -72,7 +74,7 @@ class Child:
     def ask_to_stop(self) -> None:
         if self.is_running and self.process:
             with suppress(ProcessLookupError):
-                self.process.terminate()
+                self.process.send_signal(self.stop_signal)
 
     def _kill_group(self) -> None:
         if self.process:
@@ -80,9 +82,9 @@ class Child:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def _end_with_parent() -> None:
-    """Asks Linux to send SIGTERM to this child when `make up` dies, even by kill -9 (prctl PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+def _end_with_parent(how: signal.Signals) -> None:
+    """Asks Linux to send this signal to the child when its launcher dies, even by kill -9 (prctl PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, how)
 
 
 def stop_all(children: Sequence[Child]) -> None:

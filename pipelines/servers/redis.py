@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import ConfigError
-from pipelines.launch.passwords import kept_password
+from pipelines.servers.passwords import kept_password
 
 
 @dataclass(frozen=True)
