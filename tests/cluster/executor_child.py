@@ -1,0 +1,73 @@
+"""What a scheduler does with one task while its broker is killed and comes back: Airflow's executor, and a real Redis.
+
+Prints the states that the executor reported for the task, after each of its rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pipelines.servers.redis import Redis
+
+
+def main(folder: str, port: str) -> None:
+    from airflow.providers.celery.executors.celery_executor import CeleryExecutor
+
+    broker = Redis(Path(folder), int(port))
+    server = started(broker)
+    executor: Any = CeleryExecutor()
+    executor.start()
+    told = []
+    executor.queue_workload(task("before"), session=None)
+    told.append(states_after_a_round(executor))
+    server.kill()
+    server.wait()
+    executor.queue_workload(task("while_it_is_away"), session=None)
+    told.append(states_after_a_round(executor))
+    server = started(broker)
+    told.append(states_after_a_round(executor))
+    server.kill()
+    server.wait()
+    print(json.dumps(told))
+
+
+def started(broker: Redis) -> subprocess.Popen[bytes]:
+    server = subprocess.Popen(broker.command(), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not broker.answers() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return server
+
+
+def task(name: str) -> Any:
+    from airflow.executors.workloads import BundleInfo, ExecuteTask
+    from airflow.executors.workloads.task import TaskInstanceDTO
+
+    instance = TaskInstanceDTO(
+        **{"id": uuid.uuid4(), "dag_version_id": uuid.uuid4(), "task_id": name, "dag_id": "d", "run_id": "r"},
+        **{"try_number": 1, "map_index": -1, "queue": "default", "pool_slots": 1, "priority_weight": 1},
+    )
+    return ExecuteTask(
+        ti=instance,
+        dag_rel_path=Path("daily.py"),
+        token="",
+        log_path="log",
+        bundle_info=BundleInfo(name="nightshift", version=None),
+    )
+
+
+def states_after_a_round(executor: Any) -> dict[str, str]:
+    executor.heartbeat()
+    return {key.task_id: str(state) for key, (state, _) in executor.get_event_buffer().items()}
+
+
+if __name__ == "__main__":
+    os.environ["AIRFLOW__CELERY__RESULT_BACKEND"] = f"db+sqlite:///{sys.argv[1]}/results.db"
+    main(*sys.argv[1:])
