@@ -3,9 +3,10 @@
     python -m benchmarks.cluster_faults [--kind redis] [--times 10] [--seed 1]
 
 For each kind a pipeline of its own runs a backfill of as many days as there are kills (`gpu-worker`: as many retrains,
-killed while they train), four days at once. Afterwards rows, models, champions and releases must have the digests that
-the same steps gave on a local home without faults. Recovery: from the kill until a task ends well after the server
-answers again.
+killed while they train), four days at once. `object-store-503` kills nothing: a proxy in front of the store answers
+everything with 503 for 1 to 20 seconds. Afterwards rows, models, champions and releases must have the digests that the
+same steps gave on a local home without faults. Recovery: from the kill until a task ends well after the server answers
+again.
 """
 
 from __future__ import annotations
@@ -16,17 +17,23 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipelines.home import REPOSITORY, Home
 from pipelines.ledger import Ledger
 from tests.cluster.running import PIPELINE, Cluster, facts, feed, run_steps, simulated
+from tests.fault_proxy import FaultProxy
+from tests.object_store import ObjectStore
 
 PROCESSES = {"gpu-worker": "gpu-1", "default-worker": "default-1"}
-KINDS = ("gpu-worker", "default-worker", "scheduler", "redis", "postgres", "object-store", "mlflow")
-HISTORY, LAST_DAY = 8, 31
+BUSY = "object-store-503"
+KINDS = ("gpu-worker", "default-worker", "scheduler", "redis", "postgres", "object-store", "mlflow", BUSY)
+HISTORY = 8
 _LONGEST_RUN_SECONDS = 1800
 # A third of the cluster's usual time until a lost worker is noticed, and a tenth of that until a lost message is.
 SETTINGS = {
@@ -34,6 +41,7 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
 }
+Hit = Callable[[], object]  # returns when what it broke works again
 
 
 @dataclass(frozen=True)
@@ -51,30 +59,59 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     kinds = arguments.kind or list(KINDS)
-    root = Path(tempfile.mkdtemp())
-    config = pipelines_for(kinds, root)
-    local = Home(root / "local", config)
-    days = simulated(HISTORY + arguments.times)
-    feed(str(local.root), days)
-    cluster = Cluster(Home(root / "cluster", config), **SETTINGS)
-    is_good = True
+    print(
+        "| what | times | runs ended well | recovery, median s (max) | same digests |\n|---|---|---|---|---|",
+        flush=True,
+    )
+    killed = [kind for kind in kinds if kind != BUSY]
+    if killed:
+        print_rows(killed, arguments.times, arguments.seed)
+    if BUSY in kinds:  # in a cluster of its own, whose store is behind a proxy
+        print_rows([BUSY], arguments.times, arguments.seed)
+
+
+def print_rows(kinds: list[str], times: int, seed: int) -> None:
+    """A cluster, and a row for each kind. The folder stays for a closer look when something ended badly."""
+    root, is_good = Path(tempfile.mkdtemp()), False
     try:
-        cluster.feed(days)
-        print("| killed | kills | runs ended well | recovery, median s (max) | same digests |\n|---|---|---|---|---|")
-        for kind in kinds:
-            chance = random.Random(f"{arguments.seed} {kind}")
-            row = one_kind(kind, cluster, local, arguments.times, chance)
-            print(row.line, flush=True)
-            is_good = is_good and row.is_good
-    except BaseException:
-        is_good = False
-        raise
+        with running(root, kinds, simulated(HISTORY + times)) as (cluster, local, proxy):
+            rows = []
+            for kind in kinds:
+                chance = random.Random(f"{seed} {kind}")
+                process = PROCESSES.get(kind, kind)
+                hit: Hit = partial(refuse_all, proxy, chance) if proxy else partial(cluster.kill, process)
+                rows.append(one_kind(kind, hit, cluster, local, times, chance))
+                print(rows[-1].line, flush=True)
+        is_good = all(row.is_good for row in rows)
     finally:
-        cluster.stop()
         if is_good:
             shutil.rmtree(root)
         else:
-            print(f"Kept for a closer look: {root}")
+            print(f"Kept for a closer look: {root}", flush=True)
+
+
+@contextmanager
+def running(root: Path, kinds: list[str], days: Any) -> Iterator[tuple[Cluster, Home, FaultProxy | None]]:
+    """A cluster and a local home with the same days; for `object-store-503` also the proxy in front of the store."""
+    config = pipelines_for(kinds, root)
+    local = Home(root / "local", config)
+    feed(str(local.root), days)
+    store = ObjectStore(root / "store") if BUSY in kinds else None
+    proxy = FaultProxy(store.port) if store else None
+    options: tuple[str, ...] = ()
+    variables = dict(SETTINGS)
+    if store and proxy:
+        options = ("--storage", f"{store.root}/data")
+        variables |= store.environment | {"AWS_ENDPOINT_URL": proxy.url}
+    cluster = Cluster(Home(root / "cluster", config), *options, **variables)
+    try:
+        cluster.feed(days)
+        yield cluster, local, proxy
+    finally:
+        cluster.stop()
+        if store and proxy:
+            proxy.close()
+            store.kill()
 
 
 def pipelines_for(kinds: list[str], root: Path) -> Path:
@@ -95,20 +132,27 @@ def pipeline_of(kind: str) -> str:
     return f"card_{kind.replace('-', '_')}"
 
 
-def one_kind(kind: str, cluster: Cluster, local: Home, times: int, chance: random.Random) -> Row:
-    pipeline, process = pipeline_of(kind), PROCESSES.get(kind, kind)
+def refuse_all(proxy: FaultProxy, chance: random.Random) -> None:
+    """The store answers nothing but 503 for a while."""
+    proxy.add("status", status=503)
+    time.sleep(chance.uniform(1, 20))
+    proxy.faults.clear()
+
+
+def one_kind(kind: str, hit: Hit, cluster: Cluster, local: Home, times: int, chance: random.Random) -> Row:
+    pipeline = pipeline_of(kind)
     nights = [f"2026-03-{day:02d}" for day in range(HISTORY + 1, HISTORY + times + 1)]
     history = ",".join(f"2026-03-{day:02d}" for day in range(1, HISTORY + 1))
     for home, variables in ((local, {}), (cluster.home, cluster.variables)):
         run_steps(home, variables, "days", history, pipeline=pipeline)
     if kind == "gpu-worker":
-        ended, seconds = kill_trainings(cluster, pipeline, process, times, chance)
+        ended, seconds = during_trainings(cluster, pipeline, hit, times, chance)
         for number in range(times):  # each a run of its own, as on the cluster
             run_steps(local, {"CHAIN_RUN": f"-{number}"}, "retrain", history[-10:], pipeline=pipeline)
     else:
         for home, variables in ((local, {}), (cluster.home, cluster.variables)):
             run_steps(home, variables, "retrain", history[-10:], pipeline=pipeline)
-        ended, seconds = kill_nights(cluster, pipeline, process, nights, chance)
+        ended, seconds = during_nights(cluster, pipeline, hit, nights, chance)
         run_steps(local, {}, "days", ",".join(nights), pipeline=pipeline)
     is_same = facts(cluster.ledger, pipeline) == facts(Ledger(local.ledger_url), pipeline)
     recovery = f"{statistics.median(seconds):.0f} ({max(seconds):.0f})"
@@ -116,40 +160,40 @@ def one_kind(kind: str, cluster: Cluster, local: Home, times: int, chance: rando
     return Row(line, is_same and all(ended))
 
 
-def kill_nights(
-    cluster: Cluster, pipeline: str, process: str, nights: list[str], chance: random.Random
+def during_nights(
+    cluster: Cluster, pipeline: str, hit: Hit, nights: list[str], chance: random.Random
 ) -> tuple[list[bool], list[float]]:
-    """A backfill of these nights with a kill for each: which runs ended well, and seconds to each recovery."""
+    """A backfill of these nights and as many hits: which runs ended well, and seconds to each recovery."""
     dag = f"{pipeline}__daily"
     cluster.airflow.backfill(dag, nights[0], nights[-1])
     seconds = []
     for _ in nights:
         time.sleep(chance.uniform(0, 15))
-        if not _is_busy(cluster, dag):  # all days are done before all kills: once more, with the same result
+        if not _is_busy(cluster, dag):  # all days are done before all hits: once more, with the same result
             cluster.airflow.backfill(dag, nights[0], nights[-1], again=True)
-        seconds.append(recovery(cluster, dag, process))
+        seconds.append(recovery(cluster, dag, hit))
     return _ended(cluster.airflow.wait_for(dag, _ids(cluster, dag), _LONGEST_RUN_SECONDS)), seconds
 
 
-def kill_trainings(
-    cluster: Cluster, pipeline: str, process: str, times: int, chance: random.Random
+def during_trainings(
+    cluster: Cluster, pipeline: str, hit: Hit, times: int, chance: random.Random
 ) -> tuple[list[bool], list[float]]:
-    """As many retrains, each killed at a random moment of `train`."""
+    """As many retrains, each hit at a random moment of `train`."""
     dag = f"{pipeline}__retrain"
     seconds = []
     for _ in range(times):
         run_id = cluster.airflow.trigger(dag, as_of_partition=f"2026-03-{HISTORY:02d}")
         cluster.wait_for_task(dag, run_id, "train", "running")
         time.sleep(chance.uniform(0, 6))
-        seconds.append(recovery(cluster, dag, process))
+        seconds.append(recovery(cluster, dag, hit))
         cluster.airflow.wait_for(dag, [run_id], _LONGEST_RUN_SECONDS)
     return _ended(cluster.airflow.runs(dag)), seconds
 
 
-def recovery(cluster: Cluster, dag: str, process: str) -> float:
-    """Kills, and waits until a task has ended well after the restart or nothing is left to do; in seconds."""
+def recovery(cluster: Cluster, dag: str, hit: Hit) -> float:
+    """Hits, and waits until a task has ended well after that or nothing is left to do; in seconds."""
     started = time.monotonic()
-    cluster.kill(process)
+    hit()
     done = _done(cluster, dag)
     while _done(cluster, dag) <= done and _is_busy(cluster, dag) and time.monotonic() - started < 600:
         time.sleep(0.5)

@@ -113,13 +113,16 @@ def cluster(
     workers: Annotated[int, typer.Option(min=1, help="Celery workers for ordinary steps.")] = 1,
     gpu_workers: Annotated[int, typer.Option(min=0, help="Celery workers for the queue 'gpu'.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, help="Tasks that an ordinary worker runs at once.")] = 2,
+    storage: Annotated[
+        str | None, typer.Option(help="s3://bucket/prefix of your own; else an S3 server is started.")
+    ] = None,
 ) -> None:
     """Start a cluster's servers here as processes: PostgreSQL, Redis, S3, MLflow, Airflow, Celery workers."""
     from pipelines.launch import cluster as launch
     from pipelines.launch.workers import usual_workers
 
     chosen = usual_workers(workers, gpu_workers, concurrency)
-    raise typer.Exit(launch(session(context).home, chosen, airflow_port, mlflow_port))
+    raise typer.Exit(launch(session(context).home, chosen, airflow_port, mlflow_port, storage))
 
 
 @app.command(rich_help_panel=_PANEL)

@@ -10,7 +10,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping
 
-from pipelines.errors import StorageError
+from pipelines.errors import ConfigError, StorageError
 from pipelines.home import Home
 from pipelines.launch.services import (
     READY_SECONDS,
@@ -44,26 +44,32 @@ def cluster(
     workers: list[Worker],
     airflow_port: int = 8080,
     mlflow_port: int = 5000,
+    storage: str | None = None,
     say: Say = print,
 ) -> int:
     """Runs a whole cluster of `home` on loopback until Ctrl-C or SIGTERM, and starts again what dies.
 
     `<home>/cluster.env` holds the addresses for other programs (`set -a; . cluster.env`), `<home>/processes.json` the
-    process ids.
+    process ids. `storage` is a place in a bucket that exists, `s3://bucket/prefix`, reached as always: AWS_ENDPOINT_URL
+    and boto3's standard chain of credentials; without it a store is started, too.
 
     Returns:
         The exit code: 0 after a requested stop.
 
     Raises:
-        ConfigError: E-CLUSTER-PROGRAM for a server that is not installed, E-UP-PORT, E-RUN-BUSY.
+        ConfigError: E-CLUSTER-PROGRAM for a server that is not installed, E-CLUSTER-STORAGE, E-UP-PORT, E-RUN-BUSY.
         StorageError: E-UP-START when something does not come up; the message names the log.
     """
+    if storage is not None and not storage.startswith("s3://"):
+        raise ConfigError(
+            "E-CLUSTER-STORAGE", storage, "storage of a cluster must be a place in a bucket, 's3://bucket/...'"
+        )
     previous = os.umask(0o077)  # logs, databases and passwords are the owner's alone
     try:
         for port, name in ((airflow_port, "Airflow"), (mlflow_port, "MLflow")):
             require_free(port, name)
         with only_orchestrator(home, f"'make cluster' (process {os.getpid()})"), stop_signals() as is_asked_to_stop:
-            return _Cluster(home, airflow_port, mlflow_port, say, is_asked_to_stop).run(workers)
+            return _Cluster(home, airflow_port, mlflow_port, storage, say, is_asked_to_stop).run(workers)
     finally:
         os.umask(previous)
 
@@ -71,8 +77,16 @@ def cluster(
 class _Cluster:
     """One start of the whole."""
 
-    def __init__(self, home: Home, airflow_port: int, mlflow_port: int, say: Say, stop: Callable[[], bool]) -> None:
-        self.home, self.say, self.stop = home, say, stop
+    def __init__(
+        self,
+        home: Home,
+        airflow_port: int,
+        mlflow_port: int,
+        storage: str | None,
+        say: Say,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.home, self.storage, self.say, self.stop = home, storage, say, stop
         self.airflow_port, self.mlflow_port = airflow_port, mlflow_port
         self.children: list[Child] = []
 
@@ -98,18 +112,14 @@ class _Cluster:
     def _start_stores(self) -> dict[str, str]:
         """Starts PostgreSQL, Redis and the object store; the variables that reach them and MLflow."""
         folder = self.home.root / "servers"
-        postgres_port, redis_port, store_port = free_ports(3)
+        postgres_port, redis_port = free_ports(2)
         postgres, redis = PostgreSQL(folder / "postgres", postgres_port), Redis(folder / "redis", redis_port)
-        store = folder / "object_store"
         self._start(self._server("postgres", postgres.command()), postgres.answers)
         self._start(self._server("redis", redis.command()), redis.answers)
-        self._start(self._server("object-store", object_store_command(store, store_port)))
         for database in ("airflow", "ledger", "mlflow"):
             postgres.create_database(database)
-        wait_for_object_store(store, store_port)
-        return object_store_environment(store, store_port) | {
+        return self._object_store() | {
             "NIGHTSHIFT_ENVIRONMENT": "cluster",
-            "NIGHTSHIFT_STORAGE": f"s3://{BUCKET}/data",
             "NIGHTSHIFT_LEDGER_URL": postgres.url("ledger"),
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.mlflow_port}",
             "NIGHTSHIFT_MLFLOW_URL": f"http://127.0.0.1:{self.mlflow_port}",
@@ -118,6 +128,15 @@ class _Cluster:
             "AIRFLOW__CELERY__BROKER_URL": redis.url(),
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{postgres.url('airflow')}",
         }
+
+    def _object_store(self) -> dict[str, str]:
+        """Where tables and artifacts go: into the bucket that was named, else into a store that is started here."""
+        if self.storage:
+            return {"NIGHTSHIFT_STORAGE": self.storage}
+        folder, (port,) = self.home.root / "servers" / "object_store", free_ports(1)
+        self._start(self._server("object-store", object_store_command(folder, port)))
+        wait_for_object_store(folder, port)
+        return object_store_environment(folder, port) | {"NIGHTSHIFT_STORAGE": f"s3://{BUCKET}/data"}
 
     def _airflow_environment(self, addresses: Mapping[str, str]) -> dict[str, str]:
         """What Airflow's processes and workers get; `cluster.env` keeps it for other programs."""
@@ -128,7 +147,8 @@ class _Cluster:
     def _start_airflow(self, environment: dict[str, str], workers: list[Worker]) -> None:
         """MLflow and the API server first: a scheduler that starts a task before the server listens fails it."""
         backend = environment["NIGHTSHIFT_MLFLOW_DATABASE"]
-        mlflow = mlflow_child(self.home, environment, self.mlflow_port, backend, f"s3://{BUCKET}/mlflow")
+        bucket = environment["NIGHTSHIFT_STORAGE"].removeprefix("s3://").partition("/")[0]
+        mlflow = mlflow_child(self.home, environment, self.mlflow_port, backend, f"s3://{bucket}/mlflow")
         server, *others = airflow_children(self.home, environment)
         self._start(mlflow)
         self._start(server)

@@ -78,7 +78,7 @@ class Cluster:
                 start_new_session=True,
             )
         self._wait_until_ready()
-        self.variables = read_variables(root / "cluster.env")
+        self.variables = variables | read_variables(root / "cluster.env")
         self.storage = self.variables["NIGHTSHIFT_STORAGE"]
         self.ledger = Ledger(self.variables["NIGHTSHIFT_LEDGER_URL"])
         self.airflow = AirflowClient(self.home, airflow_port)
