@@ -15,6 +15,7 @@ from pipelines.cli.app import _hoisted, exit_code
 from pipelines.cli.examine import _port, _read_import_errors, _unset_variables, examine
 from pipelines.errors import ConfigError, DataError, ModelError, StorageError
 from pipelines.home import Home
+from pipelines.launch import cluster
 from tests.unit.test_settings_problems import config_folder, good
 
 
@@ -160,3 +161,9 @@ def test_doctor_names_the_library_that_killed_the_import() -> None:
         "xgboost-cpu": "the process ended with -11 while importing it",
     }
     assert _read_import_errors("try sklearn\ntry xgboost\n", 0, names) == {}
+
+
+def test_a_cluster_does_not_keep_its_tables_in_a_folder_of_one_machine(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"E-CLUSTER-STORAGE /data: .*'s3://bucket/"):
+        cluster(Home(tmp_path / "home", tmp_path), [], storage="/data")
+    assert not (tmp_path / "home").exists()
