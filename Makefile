@@ -40,8 +40,8 @@ cluster: install ## a whole cluster as processes of this machine: PostgreSQL, Re
 test: install ## the whole suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-quick: install ## the suite without its slow tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+quick: install ## unit, DAG and suite tests without the slow ones: no server, no kill, no training
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/dags tests/expectations
 
 check: install ## format, lint, types, and every pipeline file
 	$(BIN)/ruff format --check .

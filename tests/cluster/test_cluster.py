@@ -6,10 +6,12 @@ Its results are compared with those of the same steps on a local home.
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -37,12 +39,16 @@ class Both:
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     root = tmp_path_factory.mktemp("cluster")
     days = simulated(len(HISTORY) + len(NIGHTS))
-    local = Home(root / "local", REPOSITORY / "config")
+    for folder in ("config", "expectations"):
+        shutil.copytree(REPOSITORY / folder, root / folder)
+    local = Home(root / "local", root / "config")
     feed(str(local.root), days)
     with ThreadPoolExecutor(1) as pool:
         beside = pool.submit(_run_all, local)
         cluster = Cluster(
-            Home(root / "cluster", REPOSITORY / "config"), AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT="15"
+            Home(root / "cluster", root / "config"),
+            AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT="15",
+            CUDA_VISIBLE_DEVICES="",
         )
         try:
             beside.result()
@@ -89,6 +95,24 @@ def test_a_backfill_while_servers_die_gives_what_a_laptop_gives(both: Both) -> N
     assert facts(both.cluster.ledger) == both.expected
     used = {_worker(airflow.log(DAILY, by_hand, "score", map_index=shard)) for shard in (0, 1)}
     assert used <= {"default-1", "gpu-1"}
+
+
+def test_a_gpu_that_is_missing_fails_the_task_within_seconds_and_for_good(both: Both) -> None:
+    airflow = both.cluster.airflow
+    path = both.cluster.home.config / "pipelines" / f"{PIPELINE}.yaml"
+    text = path.read_text()
+    try:
+        path.write_text(f"{text}\nresources:\n  train: {{device: cuda}}\n")
+        run_id = airflow.trigger(RETRAIN, as_of_partition=HISTORY[-1])
+        airflow.wait_for(RETRAIN, [run_id])
+    finally:
+        path.write_text(text)
+    (train,) = (task for task in airflow.tasks(RETRAIN, run_id) if task["task_id"] == "train")
+    assert (train["state"], train["try_number"]) == ("failed", 1)
+    assert train["max_tries"] > 0
+    started, ended = (datetime.fromisoformat(train[name]) for name in ("start_date", "end_date"))
+    assert (ended - started).total_seconds() < 10
+    assert "E-GPU-MISSING" in airflow.log(RETRAIN, run_id, "train")
 
 
 def _worker(log: str) -> str | None:

@@ -256,6 +256,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             yield f"image {target}", words
 
 
+@pytest.mark.slow
 def test_every_command_is_understood(tmp_path: Path) -> None:
     """The parsers of the real programs read every option."""
     found = dict(commands())
@@ -353,6 +354,7 @@ def test_the_gpu_pod_asks_for_a_gpu_where_there_is_one() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_queue_gets_its_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(REPOSITORY / "plugins"))
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
