@@ -16,7 +16,7 @@ from pydantic import Field, PositiveInt
 from pipelines.errors import ConfigError, did_you_mean, names, quote
 from pipelines.home import REPOSITORY
 from pipelines.settings.base import Settings
-from pipelines.settings.pipeline import Resources
+from pipelines.settings.pipeline import STEPS, Pipeline, Resources
 
 VARIABLE = "NIGHTSHIFT_ENVIRONMENT"
 
@@ -76,3 +76,21 @@ def require_variables(environment: Environment, given: Mapping[str, str], name: 
             f"these variables must be set: {names(missing)}",
             "They hold the addresses of its servers; see docker/.env.example.",
         )
+
+
+def require_time(environment: Environment, pipeline: Pipeline) -> None:
+    """Raises ConfigError, E-CONFIG-LIMIT, when a step may run until the broker hands it out a second time.
+
+    Celery gives a task to another worker when the first has not ended it within `visibility_timeout`. The second start
+    is refused, but it takes a worker's time; twice the limit leaves room for the wait in the queue.
+    """
+    broker = environment.airflow.get("celery_broker_transport_options", {}).get("visibility_timeout")
+    for step in STEPS if broker else ():
+        minutes = pipeline.resources_of(step).time_limit_minutes
+        if minutes and 2 * 60 * minutes > float(broker or 0):
+            raise ConfigError(
+                "E-CONFIG-LIMIT",
+                f"{pipeline.name} {step}",
+                f"twice 'time_limit_minutes' must fit the broker's visibility_timeout ({broker} s), got {minutes:g}",
+                "Lower the limit, or raise visibility_timeout in the environment's celery_broker_transport_options.",
+            )

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import ConfigError, did_you_mean, names, quote
 from pipelines.settings import checks
-from pipelines.settings.environment import Environment, environment_file, environment_name
+from pipelines.settings.environment import Environment, environment_file, environment_name, require_time
 from pipelines.settings.features import FeatureGroup
 from pipelines.settings.hidden_rules import report_hidden_rules
 from pipelines.settings.messages import report_errors, unknown_key
@@ -39,12 +39,16 @@ def load_pipeline(name: str, config: Path) -> Pipeline:
     """The pipeline of that name, its shared feature groups and the environment's resources filled in.
 
     Raises:
-        ConfigError: with all problems of the file and of its groups, one per line.
+        ConfigError: with all problems of the file and of its groups, one per line; E-CONFIG-LIMIT when a step may take
+            longer than the environment's broker waits for it.
     """
     pipeline, problems = check_pipeline(name, config)
     if pipeline is None:
         raise ConfigProblems(problems)
-    return pipeline.with_defaults(load_environment(config).resources)
+    environment = load_environment(config)
+    complete = pipeline.with_defaults(environment.resources)
+    require_time(environment, complete)
+    return complete
 
 
 def check_pipeline(name: str, config: Path) -> tuple[Pipeline | None, list[Problem]]:

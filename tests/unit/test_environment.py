@@ -86,3 +86,19 @@ def test_an_environment_of_ones_own_stands_beside_the_pipelines(config: Path) ->
     (config / "environments" / "night.yaml").write_text("resources: {score: {queue: fast, cpu: 4}}\n")
     with pytest.raises(ConfigError, match=r"night.yaml:1: .*'cpu'.*cpus"):
         load_environment(config, "night")
+
+
+@pytest.mark.parametrize(("minutes", "is_refused"), [(720, False), (721, True)])
+def test_a_step_ends_before_the_broker_hands_it_out_again(
+    config: Path, monkeypatch: pytest.MonkeyPatch, minutes: int, is_refused: bool
+) -> None:
+    """The visibility_timeout of the cluster is a day; a laptop has no broker."""
+    text = ALPHA.replace("time_limit_minutes: 90", f"time_limit_minutes: {minutes}")
+    (config / "pipelines" / "alpha.yaml").write_text(text)
+    assert load_pipeline("alpha", config).resources_of("train").time_limit_minutes == minutes
+    monkeypatch.setenv("NIGHTSHIFT_ENVIRONMENT", "cluster")
+    if is_refused:
+        with pytest.raises(ConfigError, match=r"E-CONFIG-LIMIT alpha train: .* \(86400 s\), got 721\."):
+            load_pipeline("alpha", config)
+    else:
+        load_pipeline("alpha", config)
