@@ -1,12 +1,12 @@
-"""What a scheduler does with one task while its broker is killed and comes back: Airflow's executor, and a real Redis.
+"""Airflow's Celery executor, in a process of its own, while servers that it needs are killed and come back.
 
-Prints the states that the executor reported for the task, after each of its rounds.
+main("hand_out", FOLDER, PORT)  a scheduler: the states that it was told about its tasks after each round, as JSON
+main("note_start")              a worker notes that it starts a task, before it starts it
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -17,7 +17,7 @@ from typing import Any
 from pipelines.servers.redis import Redis
 
 
-def main(folder: str, port: str) -> None:
+def hand_out(folder: str, port: str) -> None:
     from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 
     broker = Redis(Path(folder), int(port))
@@ -68,6 +68,18 @@ def states_after_a_round(executor: Any) -> dict[str, str]:
     return {key.task_id: str(state) for key, (state, _) in executor.get_event_buffer().items()}
 
 
+def note_start() -> None:
+    from airflow.providers.celery.executors.celery_executor_utils import app
+
+    app.backend.store_result("first", {}, "PENDING")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    app.backend.store_result("second", {}, "STARTED")
+    print(app.backend.get_state("second"))
+
+
 if __name__ == "__main__":
-    os.environ["AIRFLOW__CELERY__RESULT_BACKEND"] = f"db+sqlite:///{sys.argv[1]}/results.db"
-    main(*sys.argv[1:])
+    if sys.argv[1] == "hand_out":
+        hand_out(*sys.argv[2:])
+    else:
+        note_start()
