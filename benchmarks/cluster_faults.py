@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -46,10 +47,21 @@ Hit = Callable[[], object]  # returns when what it broke works again
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table, and whether it says that all is well."""
+    """A line of the table."""
 
-    line: str
-    is_good: bool
+    kind: str
+    ended: list[bool]
+    seconds: list[float]
+    is_same: bool
+
+    @property
+    def is_good(self) -> bool:
+        return self.is_same and all(self.ended)
+
+    def __str__(self) -> str:
+        recovery = f"{statistics.median(self.seconds):.0f} ({max(self.seconds):.0f})"
+        ended, same = f"{sum(self.ended)} of {len(self.ended)}", "yes" if self.is_same else "NO"
+        return f"| {self.kind} | {len(self.seconds)} | {ended} | {recovery} | {same} |"
 
 
 def main() -> None:
@@ -74,14 +86,20 @@ def print_rows(kinds: list[str], times: int, seed: int) -> None:
     """A cluster, and a row for each kind. The folder stays for a closer look when something ended badly."""
     root, is_good = Path(tempfile.mkdtemp()), False
     try:
-        with running(root, kinds, simulated(HISTORY + times)) as (cluster, local, proxy):
+        with (
+            running(root, kinds, simulated(HISTORY + times)) as (cluster, local, proxy),
+            ThreadPoolExecutor(1) as beside,
+        ):
+            expected = {kind: beside.submit(without_faults, kind, local, times) for kind in kinds}
             rows = []
             for kind in kinds:
                 chance = random.Random(f"{seed} {kind}")
                 process = PROCESSES.get(kind, kind)
                 hit: Hit = partial(refuse_all, proxy, chance) if proxy else partial(cluster.kill, process)
-                rows.append(one_kind(kind, hit, cluster, local, times, chance))
-                print(rows[-1].line, flush=True)
+                ended, seconds = with_faults(kind, hit, cluster, times, chance)
+                is_same = facts(cluster.ledger, pipeline_of(kind)) == expected[kind].result()
+                rows.append(Row(kind, ended, seconds, is_same))
+                print(rows[-1], flush=True)
         is_good = all(row.is_good for row in rows)
     finally:
         if is_good:
@@ -139,25 +157,33 @@ def refuse_all(proxy: FaultProxy, chance: random.Random) -> None:
     proxy.faults.clear()
 
 
-def one_kind(kind: str, hit: Hit, cluster: Cluster, local: Home, times: int, chance: random.Random) -> Row:
-    pipeline = pipeline_of(kind)
-    nights = [f"2026-03-{day:02d}" for day in range(HISTORY + 1, HISTORY + times + 1)]
-    history = ",".join(f"2026-03-{day:02d}" for day in range(1, HISTORY + 1))
-    for home, variables in ((local, {}), (cluster.home, cluster.variables)):
-        run_steps(home, variables, "days", history, pipeline=pipeline)
+def without_faults(kind: str, local: Home, times: int) -> dict[str, Any]:
+    """What the same steps give on a local home, one after another in one process."""
+    pipeline, history = pipeline_of(kind), nights_of(1, HISTORY)
+    run_steps(local, {}, "days", ",".join(history), pipeline=pipeline)
     if kind == "gpu-worker":
-        ended, seconds = during_trainings(cluster, pipeline, hit, times, chance)
         for number in range(times):  # each a run of its own, as on the cluster
-            run_steps(local, {"CHAIN_RUN": f"-{number}"}, "retrain", history[-10:], pipeline=pipeline)
+            run_steps(local, {"CHAIN_RUN": f"-{number}"}, "retrain", history[-1], pipeline=pipeline)
     else:
-        for home, variables in ((local, {}), (cluster.home, cluster.variables)):
-            run_steps(home, variables, "retrain", history[-10:], pipeline=pipeline)
-        ended, seconds = during_nights(cluster, pipeline, hit, nights, chance)
-        run_steps(local, {}, "days", ",".join(nights), pipeline=pipeline)
-    is_same = facts(cluster.ledger, pipeline) == facts(Ledger(local.ledger_url), pipeline)
-    recovery = f"{statistics.median(seconds):.0f} ({max(seconds):.0f})"
-    line = f"| {kind} | {len(seconds)} | {sum(ended)} of {len(ended)} | {recovery} | {'yes' if is_same else 'NO'} |"
-    return Row(line, is_same and all(ended))
+        run_steps(local, {}, "retrain", history[-1], pipeline=pipeline)
+        run_steps(local, {}, "days", ",".join(nights_of(HISTORY + 1, HISTORY + times)), pipeline=pipeline)
+    return facts(Ledger(local.ledger_url), pipeline)
+
+
+def with_faults(
+    kind: str, hit: Hit, cluster: Cluster, times: int, chance: random.Random
+) -> tuple[list[bool], list[float]]:
+    """Which runs ended well, and seconds to each recovery. History is made without Airflow and without faults."""
+    pipeline, history = pipeline_of(kind), nights_of(1, HISTORY)
+    run_steps(cluster.home, cluster.variables, "days", ",".join(history), pipeline=pipeline)
+    if kind == "gpu-worker":
+        return during_trainings(cluster, pipeline, hit, times, chance)
+    run_steps(cluster.home, cluster.variables, "retrain", history[-1], pipeline=pipeline)
+    return during_nights(cluster, pipeline, hit, nights_of(HISTORY + 1, HISTORY + times), chance)
+
+
+def nights_of(first: int, last: int) -> list[str]:
+    return [f"2026-03-{day:02d}" for day in range(first, last + 1)]
 
 
 def during_nights(
