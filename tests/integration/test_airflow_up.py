@@ -230,12 +230,19 @@ def test_a_run_without_partition_key_fails_at_once_with_a_reason(server: Server)
     assert "E-RUN-PARTITION alpha__daily: this run has no partition key" in json.dumps(log)
 
 
-def test_a_dead_scheduler_is_started_again(server: Server) -> None:
-    children = subprocess.run(
-        ["pgrep", "-P", str(server.process.pid), "-f", "scheduler"], capture_output=True, text=True, check=True
+@pytest.mark.parametrize("name", ["scheduler", "postgres"])
+def test_a_dead_process_is_started_again(server: Server, name: str) -> None:
+    found = subprocess.run(
+        ["pgrep", "-P", str(server.process.pid), "-f", name], capture_output=True, text=True, check=True
     )
-    os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
-    wait_for("the restart", lambda: "scheduler started again" in server.output.read_text(), seconds=30)
+    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+    wait_for("the restart", lambda: f"{name} started again" in server.output.read_text(), seconds=30)
+    wait_for("good health", lambda: _is_healthy(server), seconds=60)
+
+
+def _is_healthy(server: Server) -> bool:
+    status, parts = server.call("GET", "/api/v2/monitor/health")
+    return status == 200 and {part["status"] for part in parts.values()} == {"healthy"}
 
 
 def test_ctrl_c_stops_everything_within_seconds(server: Server) -> None:
