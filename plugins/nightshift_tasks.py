@@ -223,7 +223,7 @@ class RequestRetrain(BaseOperator):
             "partition": partition_of(context),
             "decision": str(summary.get("decision")),
             "reasons": [str(reason) for reason in summary.get("reasons", [])],
-            "trigger": "drift",
+            "trigger": "monitor",
         }
         context["outlet_events"][retrain_asset(self.pipeline)].extra = extra
         return extra

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipelines.servers.children import end_with_parent
 from pipelines.servers.object_store import (
     BUCKET,
     object_store_client,
@@ -35,7 +37,13 @@ class ObjectStore:
     def start(self) -> None:
         with open(self.folder / "server.log", "ab") as log:
             command = object_store_command(self.folder, self.port)
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=partial(end_with_parent, signal.SIGKILL),
+            )
         wait_for_object_store(self.folder, self.port)
 
     def kill(self) -> None:

@@ -158,7 +158,7 @@ def run_day(
     if day["state"] != "success":
         return [day]
     asked = day["summaries"].get("request_retrain")
-    trigger = "; ".join([f"drift on {partition}", *asked.get("reasons", [])]) if asked else schedule
+    trigger = f"monitor on {partition}: {'; '.join(asked.get('reasons', []))}" if asked else schedule
     return [day, retrain(airflow, name, partition, trigger, on_event)] if trigger else [day]
 
 

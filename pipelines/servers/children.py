@@ -45,7 +45,7 @@ class Child:
                 stderr=log,
                 env=dict(self.environment),
                 start_new_session=True,
-                preexec_fn=partial(_end_with_parent, self.stop_signal) if sys.platform == "linux" else None,
+                preexec_fn=partial(end_with_parent, self.stop_signal) if sys.platform == "linux" else None,
             )
         self.started = time.monotonic()
 
@@ -82,7 +82,7 @@ class Child:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def _end_with_parent(how: signal.Signals) -> None:
+def end_with_parent(how: signal.Signals) -> None:
     """Asks Linux to send this signal to the child when its launcher dies, even by kill -9 (prctl PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, how)
 

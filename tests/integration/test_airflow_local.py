@@ -126,7 +126,7 @@ def test_drift_starts_a_retrain_that_says_why_and_promotes(airflow: LocalAirflow
         ("alpha__retrain", "success"),
     ]
     promote = next(row for row in Ledger(home.ledger_url).attempts("alpha", DAYS[5]) if row["step"] == "promote")
-    assert promote["summary"]["trigger"] == f"drift on {DAYS[5]}; amount moved"
+    assert promote["summary"]["trigger"] == f"monitor on {DAYS[5]}: amount moved"
 
 
 @pytest.mark.usefixtures("airflow")

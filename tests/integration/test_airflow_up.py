@@ -176,7 +176,7 @@ def test_drift_starts_a_retrain_through_the_asset(server: Server) -> None:
     assert (run["run_type"], run["partition_key"]) == ("asset_triggered", "2026-03-02")
     attempts = Ledger(server.home.ledger_url).attempts("alpha", "2026-03-02")
     (promote,) = [row for row in attempts if row["step"] == "promote"]
-    assert promote["summary"]["trigger"] == "drift on 2026-03-02: drift"
+    assert promote["summary"]["trigger"] == "monitor on 2026-03-02: drift"
 
 
 def test_the_nightly_cron_starts_a_retrain_for_the_newest_partition(server: Server) -> None:
