@@ -106,11 +106,13 @@ def open_model(context: Context, pin: Pin, step: str | None = None) -> Scorer:
 
 def _stage(context: Context, pin: Pin, place: Shard, scratch: Path) -> dict[str, Any]:
     model = open_model(context, pin, "score")
-    files = pin.features(context).local_files([context.key], scratch)
+    features = pin.features(context)
+    parts = parts_of_shard(features.file_rows(context.key), place.number, pin.shards)
+    files = features.fetch([path for path, _, _ in parts], scratch)  # a shard on another machine fetches no other's
     _check_features(context, model, files)
     columns = list(dict.fromkeys(["row_id", *pin.key, *model.features]))
-    batches = _rows_of_shard(files, columns, place.number, pin.shards, context.batch_rows)
-    schemas = _schemas(model, pin.features(context).schema(), pin.key)
+    batches = _rows(files, [(start, stop) for _, start, stop in parts], columns, context.batch_rows)
+    schemas = _schemas(model, features.schema(), pin.key)
     paths = scratch / place.scored, scratch / place.refused
     counts = _write(paths, _ahead(_split(model, batch, schemas) for batch in _ahead(batches)), schemas)
     return place.finish(pin, scratch, *counts, model.used_device())
@@ -130,16 +132,27 @@ def _check_features(context: Context, model: Scorer, files: list[str]) -> None:
         )
 
 
-def _rows_of_shard(files: list[str], columns: list[str], number: int, shards: int, rows: int) -> Iterator[pa.Table]:
-    """Rows `[total * number / shards, total * (number + 1) / shards)` of the files taken as one, in batches."""
-    sizes = [pq.read_metadata(path).num_rows for path in files]
-    start, stop = sum(sizes) * number // shards, sum(sizes) * (number + 1) // shards
-    position = 0
-    for path, size in zip(files, sizes, strict=True):
-        if position < stop and start < position + size:
-            with pq.ParquetFile(path) as file:
-                yield from _slices(file, columns, rows, start - position, stop - position)
+def parts_of_shard(sizes: list[tuple[str, int]], number: int, shards: int) -> list[tuple[str, int, int]]:
+    """Files with the rows `[start, stop)` of each that belong to this shard.
+
+    Those are the rows `[total * number / shards, total * (number + 1) / shards)` of all files taken as one.
+    """
+    total = sum(size for _, size in sizes)
+    first, last = total * number // shards, total * (number + 1) // shards
+    parts, position = [], 0
+    for path, size in sizes:
+        start, stop = max(first - position, 0), min(last - position, size)
+        if start < stop:
+            parts.append((path, start, stop))
         position += size
+    return parts
+
+
+def _rows(files: list[str], ranges: list[tuple[int, int]], columns: list[str], rows: int) -> Iterator[pa.Table]:
+    """The rows of each file's range, in batches."""
+    for path, (start, stop) in zip(files, ranges, strict=True):
+        with pq.ParquetFile(path) as file:
+            yield from _slices(file, columns, rows, start, stop)
 
 
 def _slices(file: pq.ParquetFile, columns: list[str], rows: int, start: int, stop: int) -> Iterator[pa.Table]:

@@ -126,13 +126,26 @@ class Snapshot:
 
         The copies keep their `partition=...` folders. A data file never changes under its name.
         """
-        files = self.files(partitions)
+        return self.fetch(self.files(partitions), scratch)
+
+    def fetch(self, files: list[str], scratch: Path) -> list[str]:
+        """Some of `files` on this machine, in the same order; see `local_files`."""
         if not files or "://" not in files[0]:
             return files
         copies = [scratch / self.name / file.removeprefix(self.uri.rstrip("/") + "/") for file in files]
         with ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
             list(pool.map(_fetch, files, copies))
         return [str(copy) for copy in copies]
+
+    def file_rows(self, partition: str) -> list[tuple[str, int]]:
+        """The data files of one partition with their rows, in the order of `files`; from the log, nothing is read."""
+        files = self.files([partition])
+        if not files:
+            return []
+        actions = self.delta().get_add_actions(flatten=True)
+        names, rows = actions.column("path").to_pylist(), actions.column("num_records").to_pylist()
+        known = {name.rsplit("/", 1)[-1]: count for name, count in zip(names, rows, strict=True)}
+        return [(file, int(known[file.rsplit("/", 1)[-1]])) for file in files]
 
     def read(self, partitions: Iterable[str], columns: list[str] | None = None) -> pa.Table:
         """Rows of these partitions as one table; meant for small results, the engine streams large ones."""

@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis.strategies import integers, lists
 
 from pipelines.audit import audit
 from pipelines.errors import DataError, ModelError
-from pipelines.score import plan_shards, score
+from pipelines.score import parts_of_shard, plan_shards, score
 from pipelines.staged import champion_for, pinned, staged_scores
 from tests.builders import context
 from tests.scoring import Stub, champion, features, promote, use_models, utc
@@ -119,6 +121,17 @@ def test_shards_cut_the_rows_into_contiguous_ranges(tmp_path, run):
     assert plan_shards(run) == [0, 1, 2]
     assert [score(run, shard)["rows"] for shard in (0, 1, 2)] == [2, 2, 3]
     assert [row["payment_id"] for row in staged(run)] == ["p0", "p1", "p2", "p3", "p4", "p5", "p6"]
+
+
+@given(sizes=lists(integers(0, 9), max_size=6), shards=integers(1, 8))
+def test_shards_of_many_files_take_each_row_once_and_name_no_file_in_vain(sizes: list[int], shards: int) -> None:
+    files = [(f"part-{number}", size) for number, size in enumerate(sizes)]
+    parts = [parts_of_shard(files, number, shards) for number in range(shards)]
+    taken = [(path, row) for part in parts for path, start, stop in part for row in range(start, stop)]
+    assert taken == [(path, row) for path, size in files for row in range(size)]
+    rows = [sum(stop - start for _, start, stop in part) for part in parts]
+    assert max(rows) - min(rows) <= 1
+    assert all(start < stop for part in parts for _, start, stop in part)
 
 
 def test_more_shards_than_rows_leaves_some_empty(tmp_path, run):
