@@ -37,12 +37,14 @@ def one_step(step: str, partition: str) -> str:
     run_id = f"{'daily' if step in DAILY else 'retrain'}-{partition}{os.environ.get('CHAIN_RUN', '')}"
     kept = Home.resolve().root / f"{run_id}.json"
     known = json.loads(kept.read_text()) if kept.exists() else {}
+    if step == "promote" and known.get("outcome") != "PROMOTE":
+        return "skipped"
     given = {name: known[name] for name in NEEDS.get(step, ())}
     state = ""
     for shard in (0, 1) if step == "score" else (None,):
         arguments = given if shard is None else {"shard": shard}
         summary = call_step(PIPELINE, partition, run_id, step, arguments=arguments)
-        known |= {name: summary[name] for name in ("snapshot_id", "version") if name in summary}
+        known |= {name: summary[name] for name in ("snapshot_id", "version", "outcome") if name in summary}
         state = str(summary.get("state"))
     kept.with_suffix(".new").write_text(json.dumps(known))
     kept.with_suffix(".new").replace(kept)
