@@ -2,8 +2,8 @@
 
     python -m benchmarks.cluster_faults [--kind redis] [--times 10] [--seed 1]
 
-For each kind a pipeline of its own runs a backfill of as many days as there are kills (`gpu-worker`: as many retrains,
-killed while they train), four days at once. `object-store-503` kills nothing: a proxy in front of the store answers
+For each kind a pipeline of its own runs a backfill of as many days as there are kills, four days at once (`gpu-worker`
+and `mlflow`: as many retrains, one after another, killed while they train). `object-store-503` kills nothing: a proxy in front of the store answers
 everything with 503 for 1 to 20 seconds. Afterwards rows, models, champions and releases must have the digests that the
 same steps gave on a local home without faults. Recovery: from the kill until a task ends well after the server answers
 again.
@@ -33,6 +33,7 @@ from tests.object_store import ObjectStore
 
 PROCESSES = {"gpu-worker": "gpu-1", "default-worker": "default-1"}
 BUSY = "object-store-503"
+TRAINING = ("gpu-worker", "mlflow")  # what nights do not need
 KINDS = ("gpu-worker", "default-worker", "scheduler", "redis", "postgres", "object-store", "mlflow", BUSY)
 HISTORY = 8
 _LONGEST_RUN_SECONDS = 1800
@@ -161,7 +162,7 @@ def without_faults(kind: str, local: Home, times: int) -> dict[str, Any]:
     """What the same steps give on a local home, one after another in one process."""
     pipeline, history = pipeline_of(kind), nights_of(1, HISTORY)
     run_steps(local, {}, "days", ",".join(history), pipeline=pipeline)
-    if kind == "gpu-worker":
+    if kind in TRAINING:
         for number in range(times):  # each a run of its own, as on the cluster
             run_steps(local, {"CHAIN_RUN": f"-{number}"}, "retrain", history[-1], pipeline=pipeline)
     else:
@@ -176,7 +177,7 @@ def with_faults(
     """Which runs ended well, and seconds to each recovery. History is made without Airflow and without faults."""
     pipeline, history = pipeline_of(kind), nights_of(1, HISTORY)
     run_steps(cluster.home, cluster.variables, "days", ",".join(history), pipeline=pipeline)
-    if kind == "gpu-worker":
+    if kind in TRAINING:
         return during_trainings(cluster, pipeline, hit, times, chance)
     run_steps(cluster.home, cluster.variables, "retrain", history[-1], pipeline=pipeline)
     return during_nights(cluster, pipeline, hit, nights_of(HISTORY + 1, HISTORY + times), chance)
