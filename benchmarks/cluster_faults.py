@@ -3,10 +3,10 @@
     python -m benchmarks.cluster_faults [--kind redis] [--times 10] [--seed 1]
 
 For each kind a pipeline of its own runs a backfill of as many days as there are kills, four days at once (`gpu-worker`
-and `mlflow`: as many retrains, one after another, killed while they train). `object-store-503` kills nothing: a proxy in front of the store answers
-everything with 503 for 1 to 20 seconds. Afterwards rows, models, champions and releases must have the digests that the
-same steps gave on a local home without faults. Recovery: from the kill until a task ends well after the server answers
-again.
+and `mlflow`: as many retrains, one after another, killed while they train). `object-store-503` kills nothing: a proxy
+in front of the store answers everything with 503 for 1 to 20 seconds. Afterwards rows, models, champions and releases
+must have the digests that the same steps gave on a local home without faults. Recovery: from the kill until a task
+ends well after the server answers again.
 """
 
 from __future__ import annotations
