@@ -2,7 +2,7 @@
 
 A child process uses them when `site/` is on its PYTHONPATH. `FAKE_STEPS` names a folder: each call appends a JSON line
 to `calls.jsonl` there, and a file `<step>.<partition>` or `<step>` in it holds the wish: `fail`, `retryable`, `skip`,
-`sleep <seconds>`, `stuck` (in native code, the first time), `memory` or a JSON summary.
+`hold` (until the file is gone), `stuck` (in native code, the first time), `memory` or a JSON summary.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def _act(step: str, context: Context, arguments: dict[str, Any]) -> dict[str, An
         _hang_in_native_code()
     if wish == "memory":
         raise MemoryError("there is no more")
-    if wish.startswith("sleep"):
-        time.sleep(float(wish.split()[1]))
+    while wish == "hold":
+        time.sleep(0.2)
+        wish = _wish(step, context.key)
     if wish == "skip":
         if step == "ingest":
             _account(context, "absent")

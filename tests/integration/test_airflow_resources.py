@@ -7,7 +7,6 @@ import os
 import signal
 import urllib.parse
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from tests.integration.test_airflow_up import Server, wait_for
 pytestmark = pytest.mark.slow
 
 LIMITS = "{time_limit_minutes: 0.03, retries: 3, retry_delay_seconds: 1, max_retry_delay_seconds: 2}"
-SLEEP_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +48,9 @@ def trigger(server: Server, dag_id: str, partition: str) -> str:
 
 
 def post(server: Server, path: str, body: dict[str, Any]) -> Any:
-    """The answer. SQLite lets one write at a time: a busy scheduler may keep a request waiting until it is refused."""
-
-    def answer() -> Any:
-        status, said = server.call("POST", path, body)
-        assert status in (200, 500, 503), said
-        return said if status == 200 else None
-
-    return wait_for(f"an answer to {path}", answer)
+    status, answer = server.call("POST", path, body)
+    assert status == 200, answer
+    return answer
 
 
 def end_of(server: Server, path: str) -> str:
@@ -111,9 +104,13 @@ def test_bad_data_are_not_retried(server: Server) -> None:
 
 
 def test_a_backfill_does_not_hold_up_the_night(server: Server) -> None:
-    """Eight slow days at once beside a run of the same DAG: 8 slots, of which the backfill may have 4."""
-    for day in range(2, 10):
-        (server.root / "wishes" / f"ingest.2026-03-0{day}").write_text(f"sleep {SLEEP_SECONDS}")
+    """Eight days that do not end beside a run of the same DAG: 8 slots, of which the backfill may have 4.
+
+    The night would wait for ever behind any one of them.
+    """
+    held = [server.root / "wishes" / f"ingest.2026-03-0{day}" for day in range(2, 10)]
+    for wish in held:
+        wish.write_text("hold")
     body = {
         **{"dag_id": "alpha__daily", "from_date": "2026-03-02T00:00:00Z", "to_date": "2026-03-09T23:59:00Z"},
         **{"max_active_runs": 8, "reprocess_behavior": "none", "run_backwards": False, "dag_run_conf": {}},
@@ -123,13 +120,14 @@ def test_a_backfill_does_not_hold_up_the_night(server: Server) -> None:
     path = trigger(server, "alpha__daily", "2026-03-01")
     assert end_of(server, path) == "success"
     mine = server.call("GET", f"{path}/taskInstances?limit=100")[1]["task_instances"]
-    waits = {task["task_id"]: _wait(task) for task in mine if task["scheduled_when"] and task["start_date"]}
-    assert {"ingest", "validate", "deduplicate", "score", "release", "monitor"} <= set(waits)
-    assert max(waits.values()) < SLEEP_SECONDS / 2, waits
+    done = {task["task_id"] for task in mine if task["state"] == "success"}
+    assert {"ingest", "validate", "deduplicate", "score", "release", "monitor"} <= done
     assert {(task["pool"], task["priority_weight"] > 0) for task in mine} == {("default_pool", True)}
     theirs = _of_backfill(server)
     assert {(task["pool"], task["priority_weight"] < 0) for task in theirs} == {("backfill", True)}
-    assert [task for task in theirs if task["task_id"] == "ingest" and task["state"] in ("scheduled", "running")]
+    assert sum(task["task_id"] == "ingest" and task["state"] == "running" for task in theirs) == 4
+    for wish in held:
+        wish.unlink()
 
 
 def test_a_run_in_one_process_ends_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,9 +156,3 @@ def _of_backfill(server: Server) -> list[dict[str, Any]]:
 
 def _running(server: Server) -> int:
     return sum(task["state"] == "running" for task in _of_backfill(server))
-
-
-def _wait(task: dict[str, Any]) -> float:
-    """Seconds from when a task could run until it ran."""
-    start, ready = (datetime.fromisoformat(task[key]) for key in ("start_date", "scheduled_when"))
-    return (start - ready).total_seconds()
