@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,12 +49,13 @@ def main() -> None:
 def clusters(root: Path) -> Iterator[tuple[Cluster, Home]]:
     """A cluster and a local home, each with a configuration of its own: the demo's pipeline."""
     for name in ("local", "cluster"):
-        folder = root / name / "config" / "pipelines"
-        folder.mkdir(parents=True)
-        text = (REPOSITORY / "config" / "pipelines" / f"{PIPELINE}.yaml").read_text()
-        (folder / f"{PIPELINE}.yaml").write_text(text.replace('schedule: "0 5 * * 1"', "schedule: null"))
-        expectations = root / name / "expectations"
-        expectations.symlink_to(REPOSITORY / "expectations")
+        for folder in ("config", "expectations"):
+            shutil.copytree(REPOSITORY / folder, root / name / folder)
+        pipelines = root / name / "config" / "pipelines"
+        text = (pipelines / f"{PIPELINE}.yaml").read_text()
+        for path in pipelines.glob("*.yaml"):
+            path.unlink()
+        (pipelines / f"{PIPELINE}.yaml").write_text(text.replace('schedule: "0 5 * * 1"', "schedule: null"))
     cluster = Cluster(Home(root / "cluster" / "home", root / "cluster" / "config"))
     try:
         yield cluster, Home(root / "local" / "home", root / "local" / "config")
