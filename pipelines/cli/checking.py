@@ -69,7 +69,12 @@ def _deeper(pipeline: Pipeline, config: Path, deep: bool) -> Iterator[Problem]:
     suite = config.parent / "expectations" / f"{pipeline.suite}.json"
     for text in suite_problems(suite, list(pipeline.source.columns), deep):
         yield _problem(text, f"expectations/{suite.name}")
-    for text in [*feature_problems(pipeline, config), *model_problems(pipeline)]:
+    of_model = model_problems(pipeline)
+    if deep and not of_model:
+        from pipelines.models.estimator_parameters import parameter_problems
+
+        of_model = parameter_problems(pipeline.training)
+    for text in [*feature_problems(pipeline, config), *of_model]:
         yield _in_file(_problem(text, pipeline.name), pipeline, config)
 
 

@@ -84,10 +84,16 @@ def check(
 def schema(
     group: Annotated[bool, typer.Option("--group", help="Of a shared feature group instead of a pipeline.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="As a page to read: docs/configuration.md.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="The models instead, as a page: docs/models.md.")] = False,
 ) -> None:
     """Print the JSON schema of a pipeline file, for editors and other tools."""
     from pipelines.cli.schema_page import group_schema, page, pipeline_schema
 
+    if models:
+        from pipelines.models.estimator_page import models_page
+
+        print(models_page(), end="")
+        return
     if markdown:
         print(page(), end="")
         return

@@ -1,11 +1,9 @@
-"""The estimators and parameters that a pipeline may name. No machine learning library is imported here."""
+"""What is wrong with the model that a pipeline names. No machine learning library is imported here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 from pipelines.errors import ConfigError, did_you_mean, names, quote
+from pipelines.models.estimators import estimator_of, fitting_the_task
 from pipelines.settings.pipeline import Pipeline
 from pipelines.settings.training import (
     Constant,
@@ -18,81 +16,6 @@ from pipelines.settings.training import (
     Training,
     XGBoost,
 )
-
-_CLASSIFIER: tuple[Task, ...] = ("binary", "multiclass")
-_REGRESSOR: tuple[Task, ...] = ("regression",)
-
-
-@dataclass(frozen=True)
-class Estimator:
-    """Where an allowed scikit-learn estimator lives and what it needs.
-
-    `trusted` are the types beyond skops' own defaults that its file holds; nothing else is ever loaded.
-    """
-
-    module: str
-    tasks: tuple[Task, ...]
-    scaled: bool = False
-    takes_missing: bool = False
-    seeded: bool = False
-    threaded: bool = False
-    linear: bool = False
-    fixed: dict[str, Any] = field(default_factory=dict)
-    trusted: tuple[str, ...] = ()
-
-
-_TREE = ("sklearn.tree._tree.Tree",)
-_HISTOGRAM = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
-_NETWORK = (
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-)
-# 'brute' keeps the fitted file free of compiled index types; the answers are the same.
-_BRUTE = {"algorithm": "brute"}
-
-
-def _linear(tasks: tuple[Task, ...], seeded: bool = True, **fixed: Any) -> Estimator:
-    return Estimator("sklearn.linear_model", tasks, scaled=True, seeded=seeded, linear=True, fixed=fixed)
-
-
-def _forest(module: str, tasks: tuple[Task, ...], threaded: bool = True, missing: bool = True) -> Estimator:
-    return Estimator(module, tasks, takes_missing=missing, seeded=True, threaded=threaded, trusted=_TREE)
-
-
-ESTIMATORS: dict[str, Estimator] = {
-    "LogisticRegression": _linear(_CLASSIFIER),
-    "LinearRegression": _linear(_REGRESSOR, seeded=False),
-    "Ridge": _linear(_REGRESSOR),
-    "Lasso": _linear(_REGRESSOR),
-    "ElasticNet": _linear(_REGRESSOR),
-    "HuberRegressor": _linear(_REGRESSOR, seeded=False),
-    "PoissonRegressor": _linear(_REGRESSOR, seeded=False),
-    "SGDClassifier": _linear(_CLASSIFIER, loss="log_loss"),
-    "SGDRegressor": _linear(_REGRESSOR),
-    "DecisionTreeClassifier": _forest("sklearn.tree", _CLASSIFIER, threaded=False),
-    "DecisionTreeRegressor": _forest("sklearn.tree", _REGRESSOR, threaded=False),
-    "RandomForestClassifier": _forest("sklearn.ensemble", _CLASSIFIER),
-    "RandomForestRegressor": _forest("sklearn.ensemble", _REGRESSOR),
-    "ExtraTreesClassifier": _forest("sklearn.ensemble", _CLASSIFIER),
-    "ExtraTreesRegressor": _forest("sklearn.ensemble", _REGRESSOR),
-    "GradientBoostingClassifier": _forest("sklearn.ensemble", _CLASSIFIER, threaded=False, missing=False),
-    "GradientBoostingRegressor": _forest("sklearn.ensemble", _REGRESSOR, threaded=False, missing=False),
-    "HistGradientBoostingClassifier": Estimator(
-        "sklearn.ensemble", _CLASSIFIER, takes_missing=True, seeded=True, trusted=_HISTOGRAM
-    ),
-    "HistGradientBoostingRegressor": Estimator(
-        "sklearn.ensemble", _REGRESSOR, takes_missing=True, seeded=True, trusted=_HISTOGRAM
-    ),
-    "GaussianNB": Estimator("sklearn.naive_bayes", _CLASSIFIER),
-    "KNeighborsClassifier": Estimator("sklearn.neighbors", _CLASSIFIER, scaled=True, threaded=True, fixed=_BRUTE),
-    "KNeighborsRegressor": Estimator("sklearn.neighbors", _REGRESSOR, scaled=True, threaded=True, fixed=_BRUTE),
-    "SVR": Estimator("sklearn.svm", _REGRESSOR, scaled=True),
-    "LinearSVR": Estimator("sklearn.svm", _REGRESSOR, scaled=True, seeded=True),
-    "MLPClassifier": Estimator("sklearn.neural_network", _CLASSIFIER, scaled=True, seeded=True, trusted=_NETWORK),
-    "MLPRegressor": Estimator("sklearn.neural_network", _REGRESSOR, scaled=True, seeded=True, trusted=_NETWORK),
-    "DummyClassifier": Estimator("sklearn.dummy", _CLASSIFIER, takes_missing=True, fixed={"strategy": "prior"}),
-    "DummyRegressor": Estimator("sklearn.dummy", _REGRESSOR, takes_missing=True),
-}
 
 INTEGER_PARAMETERS = frozenset(
     {"rounds", "max_depth", "max_leaves", "max_bin", "num_parallel_tree", "max_cat_to_onehot", "max_cat_threshold"}
@@ -155,23 +78,6 @@ def default_objective(task: Task) -> str:
     return _OBJECTIVES[task][0]
 
 
-def estimator_of(settings: SklearnEstimator) -> Estimator:
-    """The allowed estimator that the settings name.
-
-    Raises:
-        ConfigError: E-MODEL-ESTIMATOR, with the nearest allowed name.
-    """
-    found = ESTIMATORS.get(settings.estimator)
-    if found is None:
-        raise ConfigError(
-            "E-MODEL-ESTIMATOR",
-            "training.model.estimator",
-            f"must be an allowed scikit-learn estimator, got {quote(settings.estimator)}",
-            did_you_mean(settings.estimator, ESTIMATORS) or f"Allowed are e.g. {names(sorted(ESTIMATORS))}.",
-        )
-    return found
-
-
 def model_problems(pipeline: Pipeline) -> list[str]:
     """Everything that is wrong with the model settings, one sentence each; empty when a training could start."""
     training = pipeline.training
@@ -225,7 +131,7 @@ def _family_problems(training: Training) -> list[str]:
     if training.task not in estimator.tasks:
         problems.append(
             f"E-MODEL-ESTIMATOR training.model.estimator: '{model.estimator}' cannot do task '{training.task}' "
-            f"(it does {names(estimator.tasks)})"
+            f"(it does {names(estimator.tasks)}). {fitting_the_task(model.estimator, training.task)}"
         )
     return problems
 

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import ModelError
-from pipelines.models.allowed import ESTIMATORS
 from pipelines.models.artifact import artifact_sha256, read_artifact, write_artifact
 from pipelines.models.device import CPU, Device, booster_device, confirm, for_family, gpu_trouble, smaller_if_needed
+from pipelines.models.estimators import ESTIMATORS
 from pipelines.models.preprocess import Preprocess
 from pipelines.models.skops_files import dump, load
 
@@ -217,10 +217,13 @@ class Model:
             return np.array([gains.get(f"f{index}", 0.0) for index in range(len(outputs))])
         if self.family == "torch":
             return np.asarray(self.estimator.importance())
-        if hasattr(self.estimator, "feature_importances_"):
-            return np.asarray(self.estimator.feature_importances_, dtype=float)
-        if hasattr(self.estimator, "coef_"):
-            return np.abs(np.atleast_2d(np.asarray(self.estimator.coef_, dtype=float))).mean(axis=0)
+        fitted = self.estimator
+        if hasattr(fitted, "calibrated_classifiers_"):
+            fitted = fitted.calibrated_classifiers_[0].estimator
+        if hasattr(fitted, "feature_importances_"):
+            return np.asarray(fitted.feature_importances_, dtype=float)
+        if hasattr(fitted, "coef_"):
+            return np.abs(np.atleast_2d(np.asarray(fitted.coef_, dtype=float))).mean(axis=0)
         return np.zeros(len(outputs))
 
 

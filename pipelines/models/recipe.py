@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.models.allowed import estimator_of
 from pipelines.models.device import CPU, Device
+from pipelines.models.estimators import estimator_of
 from pipelines.models.preprocess import Preprocess, fit_preprocess, missing_values
 from pipelines.settings.training import Drop, SklearnEstimator, TorchMLP, Training, XGBoost
 

@@ -12,10 +12,12 @@ import sklearn
 from threadpoolctl import threadpool_limits
 
 from pipelines.errors import ModelError
-from pipelines.models.allowed import estimator_of
+from pipelines.models.estimators import estimator_of
 from pipelines.models.model import Model
 from pipelines.models.recipe import Recipe, Rows, prepare
 from pipelines.settings.training import SklearnEstimator
+
+_CALIBRATION_FOLDS = 5
 
 
 def build_estimator(settings: SklearnEstimator, seed: int, threads: int) -> Any:
@@ -30,9 +32,17 @@ def build_estimator(settings: SklearnEstimator, seed: int, threads: int) -> Any:
     parameters |= {"random_state": seed} if own.seeded else {}
     parameters |= {"n_jobs": threads} if own.threaded else {}
     try:
-        return getattr(importlib.import_module(own.module), settings.estimator)(**parameters)
+        estimator = getattr(importlib.import_module(own.module), settings.estimator)(**parameters)
     except TypeError as error:
         raise ModelError("E-MODEL-PARAMETER", f"training.model '{settings.estimator}'", str(error)) from error
+    return calibrated(estimator) if own.calibrated else estimator
+
+
+def calibrated(estimator: Any) -> Any:
+    """The estimator with probabilities: a sigmoid of its decision, learnt out of fold on the training rows."""
+    from sklearn.calibration import CalibratedClassifierCV
+
+    return CalibratedClassifierCV(estimator, method="sigmoid", cv=_CALIBRATION_FOLDS, ensemble=False)
 
 
 def fit_sklearn(recipe: Recipe, rows: Rows) -> Model:

@@ -165,6 +165,11 @@ def test_page_in_docs_is_that_of_the_schema() -> None:
     assert written == page, "run: nightshift schema --markdown > docs/configuration.md"
 
 
+def test_page_of_models_is_that_of_the_code() -> None:
+    page = CliRunner().invoke(app, ["schema", "--models"]).stdout
+    assert (REPOSITORY / "docs" / "models.md").read_text() == page, "run: nightshift schema --models > docs/models.md"
+
+
 # -- status, quarantine, verify ---------------------------------------------------------------------------------------
 
 

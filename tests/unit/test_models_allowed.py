@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from pipelines.models import model_problems
+from pipelines.models.estimator_parameters import parameter_problems
+from pipelines.settings.training import Training
 from tests import builders
 
 NETWORK = {"family": "torch"}
@@ -43,3 +45,35 @@ def test_sound_settings_have_no_problem() -> None:
 def test_a_gpu_for_scikit_learn_is_named() -> None:
     (problem,) = problems(FOREST, train={"device": "cuda"})
     assert problem.startswith("E-MODEL-DEVICE resources.train.device: 'cuda' is nothing for scikit-learn's estimators")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "task", "message"),
+    [
+        pytest.param("RandomForestRegressor", "binary", "Did you mean 'RandomForestClassifier'", id="regressor"),
+        pytest.param("Ridge", "binary", "Did you mean 'LogisticRegression'", id="other name"),
+        pytest.param("SVC", "regression", "Did you mean '(Linear)?SVR'", id="classifier"),
+        pytest.param("GaussianNB", "regression", "Those that do: 'LinearRegression'", id="nothing alike"),
+    ],
+)
+def test_an_estimator_of_another_task_is_named_with_the_one_that_does_it(estimator, task, message) -> None:
+    training = {"task": task, "model": {"family": "sklearn", "estimator": estimator}}
+    (problem,) = model_problems(builders.pipeline(training=training))
+    assert problem.startswith("E-MODEL-ESTIMATOR training.model.estimator:")
+    assert re.search(f"'{estimator}' cannot do task '{task}'.*{message}", problem)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        pytest.param({"n_estimator": 5}, "unknown parameter 'n_estimator'.*Did you mean 'n_estimators'", id="typo"),
+        pytest.param({"max_depth": "deep"}, "'max_depth' parameter of RandomForestClassifier must be", id="text"),
+        pytest.param({"max_depth": 3, "criterion": "entropy"}, None, id="sound"),
+    ],
+)
+def test_a_parameter_that_scikit_learn_refuses_is_named_without_data(parameters, message) -> None:
+    model = FOREST | {"parameters": parameters}
+    problems = parameter_problems(Training.model_validate({"task": "binary", "model": model}))
+    assert [bool(re.search(f"E-MODEL-PARAMETER .*{message}", problem)) for problem in problems] == [True] * bool(
+        message
+    )

@@ -1,0 +1,158 @@
+"""The scikit-learn estimators that a pipeline may name, and what each needs. scikit-learn is not imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.errors import ConfigError, did_you_mean, names, quote
+from pipelines.settings.training import SklearnEstimator, Task
+
+_CLASSIFIER: tuple[Task, ...] = ("binary", "multiclass")
+_REGRESSOR: tuple[Task, ...] = ("regression",)
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Where an allowed scikit-learn estimator lives and what it needs.
+
+    `calibrated`: it only ranks, and its probabilities are learnt on five folds of the training rows (Platt 1999).
+    `trusted` are the types beyond skops' own defaults that its file holds; nothing else is ever loaded.
+    """
+
+    module: str
+    tasks: tuple[Task, ...]
+    kind: str
+    scaled: bool = False
+    takes_missing: bool = False
+    seeded: bool = False
+    threaded: bool = False
+    calibrated: bool = False
+    fixed: dict[str, Any] = field(default_factory=dict)
+    trusted: tuple[str, ...] = ()
+
+
+_TREE = ("sklearn.tree._tree.Tree",)
+_HISTOGRAM = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+_NETWORK = (
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+)
+_CALIBRATION = ("sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration")
+# 'brute' keeps the fitted file free of compiled index types; the answers are the same.
+_BRUTE = {"algorithm": "brute"}
+
+
+def _linear(tasks: tuple[Task, ...], seeded: bool = True, **fixed: Any) -> Estimator:
+    return Estimator("sklearn.linear_model", tasks, "linear", scaled=True, seeded=seeded, fixed=fixed)
+
+
+def _trees(name: str, tasks: tuple[Task, ...], kind: str, threaded: bool = True, missing: bool = True) -> Estimator:
+    return Estimator(name, tasks, kind, takes_missing=missing, seeded=True, threaded=threaded, trusted=_TREE)
+
+
+def _boosted(tasks: tuple[Task, ...]) -> Estimator:
+    return _trees("sklearn.ensemble", tasks, "gradient boosting", threaded=False, missing=False)
+
+
+def _histogram(tasks: tuple[Task, ...]) -> Estimator:
+    return Estimator(
+        "sklearn.ensemble", tasks, "gradient boosting", takes_missing=True, seeded=True, trusted=_HISTOGRAM
+    )
+
+
+def _machine(tasks: tuple[Task, ...], seeded: bool = False, calibrated: bool = False) -> Estimator:
+    trusted = _CALIBRATION if calibrated else ()
+    return Estimator(
+        "sklearn.svm",
+        tasks,
+        "support vector machine",
+        scaled=True,
+        seeded=seeded,
+        calibrated=calibrated,
+        trusted=trusted,
+    )
+
+
+def _discriminant(**fixed: Any) -> Estimator:
+    return Estimator("sklearn.discriminant_analysis", _CLASSIFIER, "discriminant", scaled=True, fixed=fixed)
+
+
+def _bayes(scaled: bool = False) -> Estimator:
+    return Estimator("sklearn.naive_bayes", _CLASSIFIER, "naive Bayes", scaled=scaled)
+
+
+def _neighbours(tasks: tuple[Task, ...]) -> Estimator:
+    return Estimator("sklearn.neighbors", tasks, "nearest neighbours", scaled=True, threaded=True, fixed=_BRUTE)
+
+
+def _network(tasks: tuple[Task, ...]) -> Estimator:
+    return Estimator("sklearn.neural_network", tasks, "neural network", scaled=True, seeded=True, trusted=_NETWORK)
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "LogisticRegression": _linear(_CLASSIFIER),
+    "SGDClassifier": _linear(_CLASSIFIER, loss="log_loss"),
+    "LinearRegression": _linear(_REGRESSOR, seeded=False),
+    "Ridge": _linear(_REGRESSOR),
+    "Lasso": _linear(_REGRESSOR),
+    "ElasticNet": _linear(_REGRESSOR),
+    "BayesianRidge": _linear(_REGRESSOR, seeded=False),
+    "HuberRegressor": _linear(_REGRESSOR, seeded=False),
+    "PoissonRegressor": _linear(_REGRESSOR, seeded=False),
+    "GammaRegressor": _linear(_REGRESSOR, seeded=False),
+    "SGDRegressor": _linear(_REGRESSOR),
+    "LinearDiscriminantAnalysis": _discriminant(),
+    "DecisionTreeClassifier": _trees("sklearn.tree", _CLASSIFIER, "tree", threaded=False),
+    "DecisionTreeRegressor": _trees("sklearn.tree", _REGRESSOR, "tree", threaded=False),
+    "RandomForestClassifier": _trees("sklearn.ensemble", _CLASSIFIER, "forest"),
+    "RandomForestRegressor": _trees("sklearn.ensemble", _REGRESSOR, "forest"),
+    "ExtraTreesClassifier": _trees("sklearn.ensemble", _CLASSIFIER, "forest"),
+    "ExtraTreesRegressor": _trees("sklearn.ensemble", _REGRESSOR, "forest"),
+    "GradientBoostingClassifier": _boosted(_CLASSIFIER),
+    "GradientBoostingRegressor": _boosted(_REGRESSOR),
+    "HistGradientBoostingClassifier": _histogram(_CLASSIFIER),
+    "HistGradientBoostingRegressor": _histogram(_REGRESSOR),
+    "AdaBoostClassifier": _boosted(_CLASSIFIER),
+    "AdaBoostRegressor": _boosted(_REGRESSOR),
+    "SVC": _machine(_CLASSIFIER, calibrated=True),
+    "LinearSVC": _machine(_CLASSIFIER, seeded=True, calibrated=True),
+    "SVR": _machine(_REGRESSOR),
+    "LinearSVR": _machine(_REGRESSOR, seeded=True),
+    "KNeighborsClassifier": _neighbours(_CLASSIFIER),
+    "KNeighborsRegressor": _neighbours(_REGRESSOR),
+    "GaussianNB": _bayes(),
+    "BernoulliNB": _bayes(scaled=True),  # it asks of each number whether it is above 0: above the mean
+    "MLPClassifier": _network(_CLASSIFIER),
+    "MLPRegressor": _network(_REGRESSOR),
+    "DummyClassifier": Estimator(
+        "sklearn.dummy", _CLASSIFIER, "constant", takes_missing=True, fixed={"strategy": "prior"}
+    ),
+    "DummyRegressor": Estimator("sklearn.dummy", _REGRESSOR, "constant", takes_missing=True),
+}
+
+
+def estimator_of(settings: SklearnEstimator) -> Estimator:
+    """The allowed estimator that the settings name.
+
+    Raises:
+        ConfigError: E-MODEL-ESTIMATOR, with the nearest allowed name.
+    """
+    found = ESTIMATORS.get(settings.estimator)
+    if found is None:
+        raise ConfigError(
+            "E-MODEL-ESTIMATOR",
+            "training.model.estimator",
+            f"must be an allowed scikit-learn estimator, got {quote(settings.estimator)}",
+            did_you_mean(settings.estimator, ESTIMATORS) or f"Allowed are e.g. {names(sorted(ESTIMATORS))}.",
+        )
+    return found
+
+
+def fitting_the_task(estimator: str, task: Task) -> str:
+    """A sentence with the estimator that does for this task what the named one does for another."""
+    able = [name for name, one in ESTIMATORS.items() if task in one.tasks]
+    alike = [name for name in able if ESTIMATORS[name].kind == ESTIMATORS[estimator].kind]
+    return did_you_mean(estimator, alike) or (
+        f"Did you mean '{alike[0]}'?" if alike else f"Those that do: {names(able)}."
+    )
