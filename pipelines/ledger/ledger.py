@@ -169,12 +169,15 @@ class Ledger:
         )
         return next(iter(self._rows(query)), None)
 
-    def publications(self, pipeline: str, table: str, partitions: Sequence[str] | None = None) -> list[Row]:
-        """The newest publication of each partition, ordered by partition."""
+    def publications(
+        self, pipeline: str, table: str, partitions: Sequence[str] | None = None, until_version: int | None = None
+    ) -> list[Row]:
+        """The newest publication of each partition, ordered by partition; or as of an earlier version of the table."""
         columns = schema.publications.c
+        is_due = [columns.delta_version <= until_version] if until_version is not None else []
         newest = (
             select(columns.partition, func.max(columns.generation).label("generation"))
-            .where(columns.pipeline == pipeline, columns.table_name == table)
+            .where(columns.pipeline == pipeline, columns.table_name == table, *is_due)
             .group_by(columns.partition)
             .subquery()
         )

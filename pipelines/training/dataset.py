@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.context import Context
@@ -19,7 +20,7 @@ from pipelines.errors import ModelError, names
 from pipelines.features import feature_types
 from pipelines.monitoring.labels import matured
 from pipelines.settings.training import Label, Training
-from pipelines.storage.digests import combined
+from pipelines.storage.digests import RowDigest, combined
 from pipelines.storage.durable import canonical_json, sha256_of
 from pipelines.storage.files import Files
 from pipelines.training.label_rules import check_labels
@@ -34,7 +35,7 @@ from pipelines.training.rows import (
     with_target,
 )
 
-_SCHEMA = "snapshot-2"
+_SCHEMA = "snapshot-3"
 _RECORD = "snapshot.json"
 
 
@@ -44,7 +45,7 @@ class Frozen:
 
     `classes`: label texts, smallest first (empty for regression). Of the matured rows, `unlabelled` had no label,
     `incomplete` lack a feature of strategy 'drop', and `both_sides` are training rows whose group also stands in the
-    holdout; all others are in `rows`.
+    holdout; all others are in `rows`. `row_digests`: one per partition, over its rows in the order of the files.
     """
 
     snapshot_id: str
@@ -60,6 +61,7 @@ class Frozen:
     positive_rate: float | None
     tables: dict[str, dict[str, Any]]
     digests: dict[str, str]
+    row_digests: dict[str, str] = field(default_factory=dict)
 
     def files(self, context: Context) -> Files:
         """Where it lies, with all that later steps put beside it."""
@@ -123,19 +125,26 @@ def snapshot(context: Context) -> dict[str, Any]:
         # Not the Delta versions: they move with every other partition that is published.
         json.dumps({table: facts["contents"] for table, facts in versions.items()}, sort_keys=True),
     )[:16]
-    known = _frozen(context, snapshot_id)
+    known = known_frozen(context, snapshot_id)
     if known and known.is_whole(context):
         return _summary(known, "unchanged")
+    return _summary(freeze(context, snapshot_id, train, holdout, versions), "done")
+
+
+def freeze(
+    context: Context, snapshot_id: str, train: list[str], holdout: list[str], versions: dict[str, dict[str, Any]]
+) -> Frozen:
+    """Writes the rows of these partitions, then the record that says which they are."""
     with context.scratch("snapshot") as folder:
         frozen = _freeze(context, snapshot_id, train, holdout, versions, folder)
         for part in frozen.digests:
             frozen.files(context).upload(folder / f"{part}.parquet", f"{part}.parquet")
     frozen.files(context).write(_RECORD, canonical_json(asdict(frozen)))
-    return _summary(frozen, "done")
+    return frozen
 
 
 def read_frozen(context: Context, snapshot_id: str) -> Frozen:
-    frozen = _frozen(context, snapshot_id)
+    frozen = known_frozen(context, snapshot_id)
     if frozen is None:
         raise ModelError(
             "E-TRAIN-SNAPSHOT", f"{context.name} {snapshot_id}", "it was never frozen here", "Clear task 'snapshot'."
@@ -143,7 +152,7 @@ def read_frozen(context: Context, snapshot_id: str) -> Frozen:
     return frozen
 
 
-def _frozen(context: Context, snapshot_id: str) -> Frozen | None:
+def known_frozen(context: Context, snapshot_id: str) -> Frozen | None:
     """What the record says; it is written after both files."""
     record = context.staged("retrain", snapshot_id).read(_RECORD)
     return None if record is None else Frozen(**json.loads(record))
@@ -203,7 +212,11 @@ def _freeze(
         rows = one_sided(engine, complete, training, holdout)
         left = {"labels": engine.count(labels), "complete": engine.count(complete), "rows": engine.count(rows)}
         parts = {"train": rows.filter(_in(rows, train)), "holdout": rows.filter(_in(rows, holdout))}
-        counts = {name: _write(engine, part, folder / f"{name}.parquet", context) for name, part in parts.items()}
+        by_partition: dict[str, RowDigest] = {}
+        counts = {
+            name: _write(engine, part, folder / f"{name}.parquet", context, by_partition)
+            for name, part in parts.items()
+        }
         by_day = engine.table(
             rows.group_by("partition").agg(rows=rows.count(), rate=rows[TARGET].mean()), order_by=["partition"]
         ).to_pylist()
@@ -223,6 +236,7 @@ def _freeze(
         positive_rate=positives / sum(counts.values()) if training.task == "binary" else None,
         tables=versions,
         digests={name: sha256_of(folder / f"{name}.parquet") for name in parts},
+        row_digests={key: digest.hexdigest() for key, digest in sorted(by_partition.items())},
     )
 
 
@@ -230,8 +244,8 @@ def _in(rows: ir.Table, partitions: Sequence[str]) -> ir.BooleanColumn:
     return rows["partition"].isin(list(partitions))
 
 
-def _write(engine: Engine, part: ir.Table, path: Path, context: Context) -> int:
-    """Writes one part sorted by time and row id, streamed; returns its rows."""
+def _write(engine: Engine, part: ir.Table, path: Path, context: Context, digests: dict[str, RowDigest]) -> int:
+    """Writes one part sorted by time and row id, streamed; returns its rows and adds to the `digests` by partition."""
     order = [context.pipeline.event_time] if context.pipeline.event_time else []
     reader = engine.reader(part, order_by=[*order, "partition", "row_id"])
     count = 0
@@ -239,6 +253,9 @@ def _write(engine: Engine, part: ir.Table, path: Path, context: Context) -> int:
         for batch in reader:
             writer.write_batch(batch)
             count += batch.num_rows
+            for key in batch["partition"].unique().to_pylist():
+                digest = digests.setdefault(key, RowDigest(reader.schema))
+                digest.update(batch.filter(pc.equal(batch["partition"], key)))
     return count
 
 

@@ -20,7 +20,9 @@ from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import metrics
 from pipelines.training.plots import plots
 from pipelines.training.progress import checkpoints_of, forget_checkpoints
+from pipelines.training.provenance import provenance
 from pipelines.training.registry import Challenger, register
+from pipelines.training.sample import predictions_digest, take_sample
 from pipelines.training.tuning import can_judge, recipe_of, training_rows, tuned_parameters, usable_device
 
 _KEPT = "model.sha256"  # digest of the fitted model, noted at the snapshot
@@ -42,13 +44,19 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     reach("train.after_fit")
     holdout = frozen.table(context, "holdout")
     target, scores = holdout[TARGET].to_numpy(), model.predict(holdout)
-    usable = np.isfinite(scores) if scores.ndim == 1 else np.isfinite(scores).all(axis=1)
+    usable = usable_scores(scores)
     training, _ = required(context)
     found = metrics(training.task, target[usable], scores[usable])
+    record = _record(context, frozen, model, found, device) | {
+        "score_reference": score_reference(scores[usable]),
+        "predictions_digest": predictions_digest(scores),
+        "sample": take_sample(model, holdout),
+        "made_from": provenance(context),
+    }
     challenger = Challenger(
         model=model,
         sha256=sha256,
-        record=_record(context, frozen, model, found, device) | {"score_reference": score_reference(scores[usable])},
+        record=record,
         metrics={**found, "train_seconds": seconds},
         pictures=plots(training.task, target[usable], scores[usable]),
     )
@@ -62,6 +70,11 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
         "holdout": {name: rounded(value) for name, value in found.items()},
         **_device_facts(model, device),
     }
+
+
+def usable_scores(scores: np.ndarray) -> np.ndarray:
+    """`(n,)` True where the model gave a score and did not refuse the row."""
+    return np.isfinite(scores) if scores.ndim == 1 else np.isfinite(scores).all(axis=1)
 
 
 def score_reference(scores: np.ndarray) -> dict[str, list[float]]:
@@ -100,13 +113,14 @@ def _kept(context: Context, frozen: Frozen, device: Device) -> tuple[Model, str]
 
 def _fit_and_keep(context: Context, frozen: Frozen, device: Device) -> tuple[Model, str]:
     """Fits, stores the files, notes their digest at the snapshot: a registry that is away costs no second training."""
-    model = _fit(context, frozen, device)
+    model = fit_frozen(context, frozen, device)
     sha256 = store_model(context.home, context.name, model.to_files())
     frozen.files(context).write(_KEPT, sha256.encode())
     return model, sha256
 
 
-def _fit(context: Context, frozen: Frozen, device: Device) -> Model:
+def fit_frozen(context: Context, frozen: Frozen, device: Device) -> Model:
+    """The model of these rows and the context's settings, stored nowhere."""
     recipe = recipe_of(context, frozen, device).with_parameters(tuned_parameters(context, frozen))
     rows, validation = training_rows(context, frozen)
     usable = validation if can_judge(rows, validation) else None
@@ -141,6 +155,7 @@ def _record(
         "positive_rate": frozen.positive_rate,
         "tables": frozen.tables,
         "digests": frozen.digests,
+        "row_digests": frozen.row_digests,
         "settings": {"training": training.digest(), "label": label.digest(), "pipeline": context.pipeline.digest()},
         "code_version": code_version(),
         "seed": training.seed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import metadata
 
 from pipelines.context import Context
 from pipelines.models.checkpoints import Checkpoints
@@ -11,6 +10,7 @@ from pipelines.models.recipe import Recipe
 from pipelines.runs.step import code_version
 from pipelines.storage.digests import combined
 from pipelines.training.dataset import Frozen
+from pipelines.training.provenance import installed
 
 _LIBRARIES = ("xgboost", "xgboost-cpu", "torch", "optuna")
 
@@ -22,7 +22,7 @@ def checkpoints_of(context: Context, frozen: Frozen, recipe: Recipe) -> Checkpoi
         recipe.training.digest(),
         json.dumps([dict(recipe.types), recipe.classes, recipe.threads, recipe.device.kind]),
         code_version(),
-        *(f"{name} {_installed(name)}" for name in _LIBRARIES),
+        *(f"{name} {installed(name)}" for name in _LIBRARIES),
     )
     return Checkpoints(context.staged("checkpoints", frozen.snapshot_id, digest[:32]))
 
@@ -30,10 +30,3 @@ def checkpoints_of(context: Context, frozen: Frozen, recipe: Recipe) -> Checkpoi
 def forget_checkpoints(context: Context, frozen: Frozen) -> None:
     """Removes all of this snapshot's, those of other recipes included: its model is registered."""
     Checkpoints(context.staged("checkpoints", frozen.snapshot_id)).clear()
-
-
-def _installed(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "none"
