@@ -1,4 +1,4 @@
-"""Airflow DAG `nightshift__maintenance`: repairs projections and clears what dead runs left behind."""
+"""Airflow DAG `nightshift__maintenance`: repairs projections, clears what dead runs left, drills a rollback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Param, task
 
 with DAG(
     "nightshift__maintenance",
-    description="Registry alias, dead attempts, staging (a dry run unless told otherwise)",
+    description="Registry alias, dead attempts, staging (a dry run unless told otherwise), a rollback drill each month",
     schedule="30 4 * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -21,6 +21,7 @@ with DAG(
         "dry_run": Param(True, type="boolean", description="only report what would be removed"),
         "dead_after_hours": Param(24, type="integer", minimum=1, description="older running attempts are dead"),
         "staging_days": Param(14, type="integer", minimum=1, description="older unpublished work is removed"),
+        "drill_again": Param(False, type="boolean", description="repeat this month's rollback drill though it passed"),
     },
 ) as maintenance:
 
@@ -42,4 +43,12 @@ with DAG(
 
         return sweep_staging(params["staging_days"], dry_run=params["dry_run"])
 
-    reconcile_aliases(), reap_attempts(), sweep_staging()
+    @task
+    def rollback_drill(params: dict) -> dict[str, str]:
+        from pipelines.maintenance import require_passed, rollback_drill
+
+        found = rollback_drill(again=params["drill_again"])
+        require_passed(found)
+        return found
+
+    reconcile_aliases(), reap_attempts(), sweep_staging(), rollback_drill()

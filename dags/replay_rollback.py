@@ -1,12 +1,37 @@
-"""Airflow DAGs `<name>__rollback`: a person puts an earlier champion back and says why."""
+"""Airflow DAGs `<name>__replay` and `<name>__rollback`: a version is rebuilt; an earlier champion is put back."""
 
 from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 from nightshift_dags import pipelines_of
-from nightshift_tasks import Rollback
+from nightshift_resources import task_arguments
+from nightshift_tasks import Replay, Rollback
 
 from pipelines.settings import Pipeline
+
+
+def replay(pipeline: Pipeline) -> DAG:
+    with DAG(
+        f"{pipeline.name}__replay",
+        description=f"Rebuilds a version of {pipeline.name} from its record and says what differs; changes nothing",
+        schedule=None,
+        catchup=False,
+        max_active_runs=1,
+        tags=["nightshift", "replay", pipeline.name],
+        default_args={"owner": pipeline.owner},
+        params={
+            "version": Param(None, type="integer", minimum=1, description="model version"),
+            "inputs": Param(
+                "recorded", type="string", enum=["recorded", "today"], description="table versions of then, or today's"
+            ),
+            "settings": Param(
+                "recorded", type="string", enum=["recorded", "today"], description="settings of then, or today's"
+            ),
+        },
+    ) as dag:
+        # It does what `train` does, so it needs the same machine.
+        Replay(task_id="replay", pipeline=pipeline.name, **task_arguments(pipeline, "train"))
+    return dag
 
 
 def rollback(pipeline: Pipeline) -> DAG:
@@ -32,6 +57,9 @@ def rollback(pipeline: Pipeline) -> DAG:
     return dag
 
 
+for _pipeline in pipelines_of("replay"):
+    if _pipeline.training:
+        replay(_pipeline)
 for _pipeline in pipelines_of("rollback"):
     if _pipeline.training:
         rollback(_pipeline)

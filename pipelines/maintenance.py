@@ -1,20 +1,21 @@
-"""The daily clean-up: registry aliases that drifted from the ledger, attempts of dead runs, unpublished leftovers."""
+"""The daily clean-up: drifted registry aliases, attempts of dead runs, leftovers; and each month a rollback drill."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipelines.context import Context, remove_folder
-from pipelines.errors import NightshiftError, StorageError
+from pipelines.errors import ModelError, NightshiftError, StorageError
 from pipelines.home import Home
 from pipelines.ledger import Ledger
 from pipelines.settings import Pipeline, load_pipeline, pipeline_names
 
 log = logging.getLogger("nightshift")
+_FAILED = "FAILED"
 
 
 def reconcile_aliases(home: Home | None = None) -> dict[str, str]:
@@ -69,6 +70,46 @@ def sweep_staging(staging_days: int, dry_run: bool = True, home: Home | None = N
             "%s: %d leftover(s)%s", context.name, len(found[context.name]), " (dry run)" if dry_run else " removed"
         )
     return found
+
+
+def rollback_drill(home: Home | None = None, again: bool = False, is_recorded: bool = True) -> dict[str, str]:
+    """Per pipeline with a champion, in words, whether the champion before it could take over now; see pipelines.drill.
+
+    Failed ones begin with 'FAILED'. Nothing but the drill's own result is written.
+    """
+    from pipelines.drill import drill
+
+    found = {}
+    for context in _contexts(home or Home.resolve()):
+        if context.ledger.champion(context.name) is None:
+            continue
+        try:
+            found[context.name] = _in_words(drill(context, again, is_recorded))
+        except StorageError as error:  # tomorrow is another day, and this month not over
+            found[context.name] = f"not done: {error}"
+        log.info("%s: rollback drill: %s", context.name, found[context.name])
+    return found
+
+
+def require_passed(drills: Mapping[str, str]) -> None:
+    """Raises ModelError E-ROLLBACK-DRILL when a pipeline's drill failed: somebody must know before it is needed."""
+    failed = {name: text for name, text in drills.items() if text.startswith(_FAILED)}
+    if failed:
+        raise ModelError(
+            "E-ROLLBACK-DRILL",
+            ", ".join(failed),
+            "; ".join(failed.values()),
+            "Nothing changed. A rollback would fail now: restore the model's files, or retrain.",
+        )
+
+
+def _in_words(result: Mapping[str, Any]) -> str:
+    if result["state"] == "skipped":
+        return str(result["reason"])
+    told = f"v{result['version']}: {'; '.join(result['reasons'])}"
+    if result["outcome"] != "PASS":
+        return f"{_FAILED} {told}"
+    return f"{told}, already this month" if result["state"] == "unchanged" else told
 
 
 def _sweep_scratch(home: Home, before: float, dry_run: bool) -> list[str]:

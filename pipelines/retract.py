@@ -47,10 +47,11 @@ def sweep(context: Context, older_than_hours: float = 24, dry_run: bool = False)
     """
     before = time.time() - older_than_hours * 3600
     known = {(row["partition"], row["release_id"]) for row in context.ledger.releases(context.name)}
-    scores = context.staged("scores").folders(2)
+    scores, replays = context.staged("scores").folders(2), context.staged("replays").folders(1)
     old = {
         context.exports.files: context.exports.leftovers(known, before),
         context.staged("scores"): sorted(folder for folder, changed in scores.items() if changed < before),
+        context.staged("replays"): sorted(folder for folder, changed in replays.items() if changed < before),
     }
     removed = []
     for place in ("exports", "staging", "models", "reports", "tables"):

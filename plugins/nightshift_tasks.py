@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HISTORY_POKE_SECONDS = 5
 HISTORY_TIMEOUT_MINUTES = 60
+_MOST_DIFFERENCES = 5
 
 
 def retrain_asset(pipeline: str) -> Asset:
@@ -329,6 +330,27 @@ def _event_extra(context: Context) -> dict[str, Any]:
     """`extra` of the newest asset event that triggered this run, or nothing."""
     found: Sequence[Any] = [event for events in dict(context["triggering_asset_events"]).values() for event in events]
     return dict(found[-1].extra or {}) if found else {}
+
+
+class Replay(StepOperator):
+    """Rebuilds a version; fails when it differs, with the first of what does. Its summary says everything."""
+
+    def choose_partition(self, context: Context) -> str:  # noqa: ARG002
+        try:
+            return latest_clean(self.pipeline)
+        except NightshiftError as error:
+            raise _as_airflow(error) from None
+
+    def given(self, context: Context) -> dict[str, Any]:
+        return {name: context["params"][name] for name in ("version", "inputs", "settings")}
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        summary = super().execute(context)
+        if summary["verdict"] != "equal":
+            context["ti"].xcom_push(key="return_value", value=summary)
+            told = "; ".join(summary["differences"][:_MOST_DIFFERENCES])
+            raise AirflowFailException(f"E-REPLAY-DIFFERS {self.pipeline} version {summary['version']}: {told}.")
+        return summary
 
 
 class Rollback(BaseOperator):

@@ -23,7 +23,7 @@ def _actor() -> str:
         return "unknown"
 
 
-def _run_id(what: str) -> str:
+def run_id(what: str) -> str:
     from datetime import UTC, datetime
 
     return f"cli__{what}__{datetime.now(UTC).isoformat(timespec='microseconds')}"
@@ -45,7 +45,7 @@ def rollback(
     from pipelines.training import rollback as put_back
 
     home = used_home(context)
-    run = open_context(name, latest_clean(name, home), _run_id("rollback"), home)
+    run = open_context(name, latest_clean(name, home), run_id("rollback"), home)
     summary = run_step(run, "rollback", lambda given: put_back(given, to, _actor(), reason))
     _report(summary, json)
     if not json:
@@ -65,7 +65,7 @@ def retract(
     from pipelines.runs.step import open_context, run_step
 
     home = used_home(context)
-    run = open_context(name, partition, _run_id("retract"), home)
+    run = open_context(name, partition, run_id("retract"), home)
     summary = run_step(run, "retract", lambda given: take_back(given, reason, _actor()))
     _report(summary, json)
     if not json:
@@ -133,9 +133,16 @@ def maintenance(
     dead_after_hours: Annotated[
         int, typer.Option(min=1, metavar="H", help="End attempts that are 'running' for longer: they were killed.")
     ] = 24,
+    drill_again: Annotated[
+        bool, typer.Option("--drill-again", help="Repeat this month's rollback drill although it passed.")
+    ] = False,
     json: AS_JSON = False,
 ) -> None:
-    """Repair the registry's aliases, end dead attempts, remove leftovers. A dry run unless --apply."""
+    """Repair the registry's aliases, end dead attempts, remove leftovers, drill a rollback. A dry run unless --apply.
+
+    The drill loads the previous champion and scores kept rows, once a month; a dry run does so, too, and only does not
+    note the result. Exit code 1 when it fails.
+    """
     from pipelines import maintenance as upkeep
 
     home = used_home(context)
@@ -144,9 +151,13 @@ def maintenance(
         result["aliases"] = upkeep.reconcile_aliases(home)
         result["dead_attempts_ended"] = upkeep.reap_attempts(dead_after_hours, home)
     result["leftovers"] = upkeep.sweep_staging(staging_days, dry_run=not apply, home=home)
-    if json:
-        show.as_json(result)
-        return
+    result["rollback_drill"] = upkeep.rollback_drill(home, drill_again, is_recorded=apply)
+    show.as_json(result) if json else _maintained(result)
+    upkeep.require_passed(result["rollback_drill"])
+
+
+def _maintained(result: dict[str, Any]) -> None:
+    apply = result["applied"]
     for pipeline, state in result.get("aliases", {}).items():
         show.line(f"[bold]{show.escaped(pipeline)}[/bold]  alias 'champion': {show.escaped(state)}")
     for pipeline, count in result.get("dead_attempts_ended", {}).items():
@@ -156,5 +167,7 @@ def maintenance(
         show.line(f"[bold]{show.escaped(pipeline)}[/bold]  {len(paths)} leftover(s) {done}")
         for path in paths:
             show.line(f"  {show.escaped(path)}")
+    for pipeline, text in result["rollback_drill"].items():
+        show.line(f"[bold]{show.escaped(pipeline)}[/bold]  rollback drill: {show.escaped(text)}")
     if not apply:
         show.hint("nightshift maintenance --apply")

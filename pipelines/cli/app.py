@@ -16,7 +16,11 @@ from pipelines.home import Home
 
 DONE, REFUSED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # As they appear in --help: what one does every day comes first.
-_ORDER = ("run", "retrain", "up", "demo", "status", "explain", "quarantine", "exports", "verify", "rollback", "retract")
+_ORDER = (
+    *("run", "retrain", "up", "demo"),
+    *("status", "history", "explain", "quarantine", "exports", "verify", "replay"),
+    *("rollback", "retract"),
+)
 # Options that may stand anywhere on the line, and whether a value follows.
 _EVERYWHERE = {"--home": True, "--config": True, "--debug": False}
 

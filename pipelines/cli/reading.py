@@ -30,12 +30,12 @@ def status(
         states = [state_of(home, known) for known in pipelines_known(home)]
         show.as_json(states) if json else state_page.overview(states)
         return
-    _require_known(home, name)
+    require_known(home, name)
     state = state_of(home, name, last)
     show.as_json(state) if json else state_page.one_pipeline(state)
 
 
-def _require_known(home: Any, name: str) -> None:
+def require_known(home: Any, name: str) -> None:
     """Raises ConfigError when neither the configuration nor the ledger knows this pipeline."""
     from pipelines.report.status import pipelines_known
     from pipelines.settings.loader import require_pipeline

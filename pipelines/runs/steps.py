@@ -33,6 +33,7 @@ STEPS: dict[str, str] = {
     "gate": "pipelines.training:gate",
     "promote": "pipelines.training:promote",
     "rollback": "pipelines.training:rollback",
+    "replay": "pipelines.training:replay",
 }
 
 

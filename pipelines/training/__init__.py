@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.context import Context
 
 Summary = dict[str, Any]
+Moment = Literal["recorded", "today"]
 
 
 def snapshot(context: Context) -> Summary:
@@ -58,4 +59,11 @@ def rollback(context: Context, version: int | None, actor: str, reason: str) -> 
     return step(context, version, actor, reason)
 
 
-__all__ = ["evaluate", "gate", "promote", "rollback", "snapshot", "train", "tune"]
+def replay(context: Context, version: int, inputs: Moment = "recorded", settings: Moment = "recorded") -> Summary:
+    """Rebuilds a version apart from everything and compares; see `pipelines.training.replay`."""
+    from pipelines.training.replay import replay as step
+
+    return step(context, version, inputs, settings)
+
+
+__all__ = ["evaluate", "gate", "promote", "replay", "rollback", "snapshot", "train", "tune"]

@@ -131,8 +131,8 @@ def _decision(context: Context, version: int) -> Row:
 def _earlier(context: Context, history: list[Row], version: int | None) -> int:
     current = history[-1]["version"] if history else None
     past = [row["version"] for row in history if row["version"] != current]
-    if version is None and (standing := _standing(history)):
-        return standing[-1]
+    if version is None and (before := previous_champion(history)):
+        return before
     if version is not None and version in past:
         return version
     what = "there is no earlier champion" if version is None else f"version {version} is not an earlier champion"
@@ -142,6 +142,12 @@ def _earlier(context: Context, history: list[Row], version: int | None) -> int:
         f"{what} (earlier ones: {sorted(set(past)) or 'none'}, now: {current or 'none'})",
         "Nothing changed.",
     )
+
+
+def previous_champion(history: list[Row]) -> int | None:
+    """Where a rollback without a version goes: the champion before this one that was not taken back."""
+    standing = _standing(history)
+    return standing[-1] if standing else None
 
 
 def _standing(history: list[Row]) -> list[int]:

@@ -49,10 +49,11 @@ def test_each_pipeline_gets_its_dags(bag: Any) -> None:
     assert bag.import_errors == {}
     assert sorted(bag.dags) == [
         "alpha__daily",
+        "alpha__replay",
         "alpha__retrain",
         "alpha__retrain_nightly",
         "alpha__rollback",
-        "beta__daily",  # no training: nothing to retrain, score or roll back
+        "beta__daily",  # no training: nothing to retrain, replay, score or roll back
         "nightshift__maintenance",
     ]
 
@@ -64,6 +65,7 @@ def test_each_pipeline_gets_its_dags(bag: Any) -> None:
         ("beta__daily", DAILY),
         ("alpha__retrain", RETRAIN + APPROVED),
         ("alpha__retrain_nightly", []),
+        ("alpha__replay", []),
         ("alpha__rollback", []),
         ("nightshift__maintenance", []),
     ],
@@ -108,7 +110,9 @@ def test_ticks_lie_inside_the_life_of_the_pipeline(bag: Any, dag_id: str, first:
 
 def test_resources_reach_the_task(bag: Any) -> None:
     train, gate = (bag.dags["alpha__retrain"].get_task(task) for task in ("train", "gate"))
+    replay = bag.dags["alpha__replay"].get_task("replay")
     assert (train.queue, train.pool, train.pool_slots) == ("gpu", "gpu", 1)
+    assert (replay.queue, replay.pool, replay.pool_slots) == ("gpu", "gpu", 1)
     assert (gate.queue, gate.pool, gate.retries) == ("default", "default_pool", 2)
     assert (train.retry_delay.total_seconds(), train.max_retry_delay.total_seconds()) == (10, 600)
     # The step keeps the time itself: Airflow's alarm would replace its own.
@@ -154,7 +158,7 @@ def test_reading_the_dags_imports_nothing_heavy(tmp_path: Path) -> None:
     ]
     home = Home(tmp_path / "home", write_config(tmp_path, alpha=ALPHA, beta=BETA))
     found = _parse(home, f"{{'dags': len(bag.dags), 'heavy': [name for name in {heavy!r} if name in sys.modules]}}")
-    assert found == {"dags": 6, "heavy": []}
+    assert found == {"dags": 7, "heavy": []}
 
 
 @pytest.mark.slow

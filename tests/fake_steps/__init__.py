@@ -20,13 +20,14 @@ from pipelines.errors import DataError, StorageError
 
 NAMES = [
     "ingest", "validate", "deduplicate", "build_features", "score", "audit", "release", "monitor", "snapshot", "tune",
-    "train", "evaluate", "gate", "promote", "rollback",
+    "train", "evaluate", "gate", "promote", "rollback", "replay",
 ]  # fmt: skip
 SUMMARIES: dict[str, dict[str, Any]] = {
     "monitor": {"decision": "OK", "reasons": []},
     "snapshot": {"snapshot_id": "snap-1"},
     "train": {"version": 7},
     "gate": {"outcome": "PROMOTE"},
+    "replay": {"version": 3, "verdict": "equal", "differences": []},
 }
 
 

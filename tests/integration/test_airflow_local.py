@@ -170,6 +170,17 @@ def test_rollback_needs_a_reason_and_passes_the_version(airflow: LocalAirflow) -
     assert "reason" in str(refused["error"])
 
 
+def test_a_replay_that_differs_fails_and_says_what_differs(airflow: LocalAirflow) -> None:
+    assert airflow.run("alpha__replay", DAYS[0], {"version": 3, "settings": "today"})["state"] == "success"
+    arguments = [call["arguments"] for call in fake_steps.calls() if call["step"] == "replay"][-1]
+    assert arguments == {"version": 3, "inputs": "recorded", "settings": "today"}
+    wish("replay", '{"version": 3, "verdict": "different", "differences": ["config: training.seed 1 -> 2"]}')
+    event = airflow.run("alpha__replay", DAYS[1], {"version": 3})
+    (fake_steps.folder() / "replay").unlink()
+    assert event["state"] == "failed"
+    assert str(event["error"]) == "E-REPLAY-DIFFERS alpha version 3: config: training.seed 1 -> 2."
+
+
 @pytest.mark.usefixtures("airflow")
 def test_the_runs_are_in_the_database_that_the_ui_shows(home: Home) -> None:
     rows = rows_of_airflow(home, "select partition_key, state from dag_run where dag_id = 'alpha__daily'")

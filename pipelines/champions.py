@@ -1,0 +1,52 @@
+"""Who became champion, when, by whom and why: the history of one pipeline as plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.ledger import Ledger
+
+
+def champion_history(ledger: Ledger, pipeline: str) -> dict[str, Any]:
+    """`changes`, oldest first, and `drill`, the newest rollback drill (None before the first); times in ISO 8601, UTC.
+
+    Grain: one change. `trigger` is what asked for the retrain that a promotion came from; `until` is when the next
+    champion took over (None: still in force). A champion whose `until` is its `from` never scored a day.
+    """
+    rows = ledger.champions(pipeline)
+    triggers = {
+        row["run_id"]: (row["summary"] or {}).get("trigger")
+        for row in ledger.attempts(pipeline)
+        if row["step"] == "snapshot"
+    }
+    ends = [*(row["effective_from"] for row in rows[1:]), None]
+    changes = [
+        {
+            "number": row["seq"],
+            "version": row["version"],
+            "action": row["action"],
+            "actor": row["actor"],
+            "reason": row["reason"],
+            "trigger": triggers.get(row["run_id"]) if row["action"] == "promote" else None,
+            "decided_at": row["decided_at"].isoformat(timespec="seconds"),
+            "from": row["effective_from"].isoformat(timespec="seconds"),
+            "until": end.isoformat(timespec="seconds") if end else None,
+            "run_id": row["run_id"],
+        }
+        for row, end in zip(rows, ends, strict=True)
+    ]
+    return {"pipeline": pipeline, "changes": changes, "drill": _drill(ledger, pipeline)}
+
+
+def _drill(ledger: Ledger, pipeline: str) -> dict[str, Any] | None:
+    rows = ledger.decisions(pipeline, "drill")
+    if not rows:
+        return None
+    newest = rows[-1]
+    return {
+        "month": newest["partition"],
+        "version": newest["model_version"],
+        "outcome": newest["outcome"],
+        "reasons": list(newest["reasons"]),
+        "decided_at": newest["decided_at"].isoformat(timespec="seconds"),
+    }
