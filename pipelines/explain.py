@@ -155,23 +155,35 @@ def _promotion(context: Context, version: int) -> str | None:
     return f"{changes[0]['action']} by {changes[0]['actor']}: {changes[0]['reason']}" if changes else None
 
 
-def _contributions(context: Context, prediction: Record | None, wanted: dict[str, str]) -> dict[str, float] | None:
-    """What each feature adds to the raw score, largest first, where the model can say so."""
+def _contributions(context: Context, prediction: Record | None, wanted: dict[str, str]) -> Record | None:
+    """What each feature adds to the row's raw score, largest first, on top of `base`; or the `problem`.
+
+    Of several classes, for the most probable one. None for a row without a score.
+    """
     publication = context.ledger.publication(context.name, "features", context.key)
     if prediction is None or publication is None:
         return None
+    from pipelines.explanations.contributions import contributions
     from pipelines.models import load_model
 
     try:
         model = load_model(context, prediction["model_version"])
-    except ModelError:
-        return None
-    contribute = getattr(model, "contributions", None)
-    if contribute is None:
-        return None
-    row = _feature_row(context, publication, wanted, model.features)
-    parts: dict[str, float] = contribute(row)
-    return dict(sorted(parts.items(), key=lambda item: (-abs(item[1]), item[0])))
+    except ModelError as error:
+        return {"problem": str(error)}
+    found = contributions(model, _feature_row(context, publication, wanted, model.features))
+    if isinstance(found, str):
+        return {"problem": found}
+    if not len(found.values):
+        return {"problem": "the features of this row are not published any more"}
+    best = int(found.total()[0].argmax())
+    parts = dict(zip(model.features, found.values[0, best].tolist(), strict=True))
+    return {
+        "of": found.outputs[best],
+        "scale": found.scale,
+        "base": float(found.base[0, best]),
+        "total": float(found.total()[0, best]),
+        "features": dict(sorted(parts.items(), key=lambda item: (-abs(item[1]), item[0]))),
+    }
 
 
 def _feature_row(context: Context, publication: Row, wanted: dict[str, str], columns: list[str]) -> pa.Table:

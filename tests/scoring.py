@@ -30,6 +30,8 @@ class Stub:
     task: str = "binary"
     classes: list[str] = field(default_factory=list)
     divisor: float = 100.0
+    family: str = "stub"
+    estimator_name: str = "Stub"
 
     def predict(self, table: pa.Table) -> np.ndarray:
         return table["amount_eur"].to_numpy() / self.divisor

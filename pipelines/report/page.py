@@ -48,6 +48,7 @@ def described(home: Home, one: dict[str, Any]) -> dict[str, Any]:
         "gates": [_gate(row) for row in one["gates"][:_MOST_RETRAINS]],
         "retrains": [row for row in one["retrains"][:_MOST_RETRAINS] if row["error"]],
         "notes": notes(one),
+        "cards": _cards(written),
         "story": story(one),
         "records": records_curve(one),
         "quality": quality_curve(one),
@@ -85,6 +86,12 @@ def _links(written: set[str], row: dict[str, Any]) -> list[tuple[str, str]]:
     key = row["partition"]
     candidates = [("checks", f"data_docs/{key}.html"), ("drift report", f"drift/{key}.html")]
     return [(text, address) for text, address in candidates if address in written]
+
+
+def _cards(written: set[str]) -> dict[int, str]:
+    """Version to relative address of its model card."""
+    numbers = (name.removeprefix("models/").removesuffix(".html") for name in written if name.startswith("models/"))
+    return {int(number): f"models/{number}.html" for number in numbers if number.isdecimal()}
 
 
 def _gate(row: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ MEANINGS: dict[str, str] = {
     "Pipeline.audit": "what scores must satisfy before a release",
     "Pipeline.export": "what released files hold besides key and score",
     "Pipeline.monitor": "when drift asks for a new model",
+    "Pipeline.card": "what the model card says and no run can know",
     **{f"FileSource.{key}": text for key, text in _SOURCE.items()},
     "FileSource.delimiter": "between the fields of a CSV file",
     "FileSource.quote": "around CSV fields that hold delimiters or line ends; `null` (empty): no quoting",

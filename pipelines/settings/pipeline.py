@@ -91,6 +91,14 @@ class Monitor(Settings):
         return self
 
 
+class Card(Settings):
+    """What the model card says and no run can know. What is left out is shown as missing, never invented."""
+
+    intended_use: str | None = Field(None, description="who decides what with the scores, and what they are not for")
+    limits: tuple[str, ...] = Field((), description="what the model does not know or must not be trusted with")
+    contact: str | None = Field(None, description="whom to ask about the model: a person, an address or a channel")
+
+
 class Resources(Settings):
     """What one step may use. Keys that a step leaves out come from `default`, then from the environment."""
 
@@ -161,6 +169,7 @@ class Pipeline(Settings):
     audit: Audit = Audit()
     export: Export = Export()
     monitor: Monitor = Monitor()
+    card: Card = Card()
     resources: dict[str, Resources] = Field({}, description="per step; 'default' for the rest")
 
     # Filled in by the loader: the shared groups that `features.groups` names, in that order.
@@ -207,8 +216,8 @@ class Pipeline(Settings):
         return self.model_copy(update={"resources": merged})
 
     def digest(self) -> str:
-        """As of any settings, but without `resources`: they say where a step runs, not what comes out."""
-        return Settings.digest(self.model_copy(update={"resources": {}}))
+        """As of any settings, but without `resources` and `card`: where a step runs, and words for people."""
+        return Settings.digest(self.model_copy(update={"resources": {}, "card": Card()}))
 
     @property
     def suite(self) -> str:

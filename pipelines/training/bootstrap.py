@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,47 @@ def compare(
     return Comparison(name, mine, theirs, sign * (mine - theirs), lower, upper, confidence, resamples, rows, units)
 
 
+def intervals(
+    names: Sequence[str],
+    labels: np.ndarray,
+    scores: np.ndarray,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> dict[str, tuple[float, float]]:
+    """Two-sided percentile interval of each metric; all are computed on the same resamples of rows (or `groups`).
+
+    NaN where a metric is undefined in more than one resample of ten.
+    """
+    units = len(labels) if groups is None else int(groups.max()) + 1 if len(labels) else 0
+    if not units or not np.isfinite(scores).all():
+        return dict.fromkeys(names, (float("nan"), float("nan")))
+    weighted = [prepared(name, labels, scores) for name in names]
+    random = np.random.default_rng(seed)
+    values = np.empty((resamples, len(names)))
+    with threadpool_limits(1):
+        for index in range(resamples):
+            weights = _weights(random, units, groups)
+            values[index] = [one(weights) for one in weighted]
+    return {name: _middle(values[:, column], confidence) for column, name in enumerate(names)}
+
+
+def _middle(values: np.ndarray, confidence: float) -> tuple[float, float]:
+    usable = values[np.isfinite(values)]
+    if len(usable) < 0.9 * len(values):
+        return float("nan"), float("nan")
+    low, high = np.quantile(usable, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _weights(random: np.random.Generator, units: int, groups: np.ndarray | None) -> np.ndarray:
+    """`(n_rows,)` how often each row, or its whole group, was drawn."""
+    weights = np.bincount(random.integers(0, units, units, dtype=np.int32), minlength=units).astype(np.float64)
+    return weights if groups is None else weights[groups]
+
+
 def _differences(
     name: str,
     labels: np.ndarray,
@@ -75,9 +117,6 @@ def _differences(
     random = np.random.default_rng(seed)
     gains = np.empty(resamples)
     for index in range(resamples):
-        drawn = random.integers(0, units, units, dtype=np.int32)
-        weights = np.bincount(drawn, minlength=units).astype(np.float64)
-        if groups is not None:
-            weights = weights[groups]
+        weights = _weights(random, units, groups)
         gains[index] = of_challenger(weights) - of_other(weights)
     return gains

@@ -55,9 +55,15 @@ class Evaluation:
 
 
 def evaluate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
-    """Metrics of all candidates on the holdout, written beside the snapshot and into MLflow."""
-    from pipelines.training.registry import annotate
+    """Metrics of all candidates on the holdout and why the challenger scores as it does, for people and for the gate.
 
+    Both are written beside the snapshot and into MLflow, and the model card says them.
+    """
+    from pipelines.report.model_card import write_card
+    from pipelines.training.judged import judged
+    from pipelines.training.registry import annotate, attach
+
+    training, _ = required(context)
     evaluation = evaluate_candidates(context, snapshot_id, version)
     found = {name: _metrics(evaluation, candidate) for name, candidate in evaluation.candidates.items()}
     frozen = read_frozen(context, snapshot_id)
@@ -71,14 +77,41 @@ def evaluate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]
         "champion_overlap": evaluation.champion_overlap,
         "metrics": found,
         "problems": {name: one.problem for name, one in evaluation.candidates.items() if one.problem},
+        **judged(evaluation, list(found[CHALLENGER]), training.seed),
     }
-    frozen.files(context).write(f"evaluation-{version}.json", canonical_json(facts))
+    explanation = explained(context, frozen, evaluation, version)
+    written = {"evaluation.json": canonical_json(facts), "explanation.json": canonical_json(explanation)}
+    frozen.files(context).write(f"evaluation-{version}.json", written["evaluation.json"])
+    frozen.files(context).write(f"explanation-{version}.json", written["explanation.json"])
     flat = {
         f"holdout.{name}.{key}": value for name, row in found.items() for key, value in row.items() if value is not None
     }
-    annotate(context, version, {}, flat)
+    annotate(context, version, {}, flat | _permutation_metrics(explanation))
+    attach(context, version, written)
+    write_card(context, version)
     main = {name: row.get(evaluation.metric) for name, row in found.items()}
     return {"state": "done", "version": version, "metric": evaluation.metric, "rows": len(evaluation.labels), **main}
+
+
+def explained(context: Context, frozen: Frozen, evaluation: Evaluation, version: int) -> dict[str, Any]:
+    """What `explain_model` finds on the holdout, or a `problem`: a model that cannot score cannot be explained."""
+    from pipelines.explanations.explain_model import explain_model
+
+    challenger = evaluation.candidates[CHALLENGER]
+    if challenger.scores is None:
+        return {"problem": challenger.problem}
+    training, _ = required(context)
+    model = load_model(context, version, "evaluate")
+    try:
+        holdout = frozen.table(context, "holdout")
+        return explain_model(model, evaluation.metric, holdout, evaluation.labels, training.seed)
+    except (ModelError, DataError) as error:
+        return {"problem": str(error)}
+
+
+def _permutation_metrics(explanation: Mapping[str, Any]) -> dict[str, float]:
+    rows = explanation.get("permutation", {}).get("features", [])
+    return {f"permutation.{row['feature']}": row["loss"] for row in rows if row["loss"] is not None}
 
 
 def evaluate_candidates(context: Context, snapshot_id: str, version: int) -> Evaluation:

@@ -15,6 +15,7 @@ from pipelines.models.device import Device
 from pipelines.models.fitting import fit
 from pipelines.models.model import Model
 from pipelines.models.stored import model_address, read_stored, store_model
+from pipelines.report.model_card import write_card
 from pipelines.runs.step import code_version
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import metrics
@@ -61,6 +62,7 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
         pictures=plots(training.task, target[usable], scores[usable]),
     )
     version = register(context, frozen, challenger)
+    write_card(context, version)
     forget_checkpoints(context, frozen)
     return {
         "state": "done",

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipelines.context import Context
 from pipelines.ledger import Row
+from pipelines.report.model_card import write_card
 from pipelines.training.dataset import Frozen, read_frozen, required
 from pipelines.training.decision import Check, Decision, decide, policy_of
 from pipelines.training.evaluation import CHALLENGER, CHAMPION, evaluate_candidates
@@ -52,6 +53,7 @@ def gate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
         numbers=plain(numbers),
     )
     _tell_mlflow(context, version, decision)
+    write_card(context, version)
     return {
         "state": "done",
         "outcome": decision.outcome,

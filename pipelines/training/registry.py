@@ -128,6 +128,21 @@ def annotate(context: Context, version: int, tags: Mapping[str, str], metrics: M
         _ask(context, "annotating the run", lambda: log(client))
 
 
+def attach(context: Context, version: int, files: Mapping[str, bytes], folder: str | None = None) -> None:
+    """Puts files beside the MLflow run of a version; a file of the same name is replaced."""
+    run_id = context.ledger.model(context.name, version)["mlflow_run_id"]
+
+    def log(client: MlflowClient) -> None:
+        with tempfile.TemporaryDirectory() as place:
+            for name, content in files.items():
+                Path(place, name).write_bytes(content)
+            client.log_artifacts(run_id, place, folder)
+
+    with registry(context) as client:
+        # The same files again leave the run as it is.
+        _ask(context, "attaching files to the run", lambda: log(client))
+
+
 def point_champion(context: Context, version: int) -> None:
     """Moves the alias 'champion' to a version of the ledger: a projection, repaired by maintenance if this fails."""
     mlflow_version = context.ledger.model(context.name, version)["record"]["mlflow_version"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from pipelines.errors import DataError
 from pipelines.explain import explain
 from pipelines.ingest.columns import DUPLICATES, QUARANTINE, raw_schema
+from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.release import retract
+from pipelines.settings.training import SklearnEstimator, Training
 from tests.builders import context, put, utc
 from tests.scoring import Stub, champion, features, run_all, use_models
 
@@ -83,13 +86,22 @@ def test_explain_shows_features_score_model_and_files(run):
 
 
 def test_explain_shows_contributions_where_the_model_has_them(run, monkeypatch):
-    class Open(Stub):
-        def contributions(self, row: pa.Table) -> dict[str, float]:
-            return {"country": 0.01, "amount_eur": -row["amount_eur"][0].as_py()}
-
-    use_models(monkeypatch, Open(1))
+    """0.03 x amount + 0.01, trained around amount 2: a payment of 12 EUR lies 10 above it."""
+    training = Training(task="regression", model=SklearnEstimator(family="sklearn", estimator="LinearRegression"))
+    recipe = Recipe(training, {"amount_eur": "number"}, [], 1)
+    rows = Rows(pa.table({"amount_eur": [1.0, 2.0, 3.0]}), np.array([0.04, 0.07, 0.10]))
+    linear = fit(recipe, rows, None).with_version(1)
+    use_models(monkeypatch, linear)
     publish_scores(run)
-    assert list(explain(run, "p1")["contributions"].items()) == [("amount_eur", -12.0), ("country", 0.01)]
+    found = explain(run, "p1")["contributions"]
+    assert (found["of"], found["scale"]) == ("prediction", "value")
+    assert found["features"] == {"amount_eur": pytest.approx(0.3)}
+    assert (found["base"], found["total"]) == (pytest.approx(0.07), pytest.approx(0.37))
+
+
+def test_explain_says_when_a_model_has_no_contributions(run):
+    publish_scores(run)
+    assert "'Stub' does not split its scores" in explain(run, "p1")["contributions"]["problem"]
 
 
 def test_explain_says_that_a_release_was_retracted(run):

@@ -1,0 +1,155 @@
+"""The model card of real retrains: its numbers are the ledger's, and what is missing is said."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from pipelines.report.model_card import card_facts, write_card
+from pipelines.settings.pipeline import Card
+from pipelines.training import evaluate, gate, snapshot, train
+from pipelines.training.registry import registry
+from tests.model.feeds import TRAINING, at, learnable
+
+DAYS = ("2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04")
+GATE = {"policy": "bootstrap", "slices": ["country"]}
+WORDS = {"intended_use": "Blocks <b>cards</b> | by hand", "limits": ["No cash"], "contact": "risk@example.com"}
+pytestmark = pytest.mark.slow
+
+
+class Page(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.addresses, self.text = set(), [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.addresses += [value for name, value in attrs if name in ("href", "src") and value]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def ready(new_home, **changes):
+    run = new_home("2026-03-04", **({"gate": GATE} | changes))
+    learnable(run, DAYS)
+    return run
+
+
+def trained(run):
+    snapshot_id = snapshot(run)["snapshot_id"]
+    return snapshot_id, train(run, snapshot_id)["version"]
+
+
+def judged(run):
+    snapshot_id, version = trained(run)
+    evaluate(run, snapshot_id, version)
+    return version, gate(run, snapshot_id, version)
+
+
+def cards(run, version):
+    place = run.reports.at("models")
+    return place.read(f"{version}.md").decode(), place.read(f"{version}.html").decode()
+
+
+def test_card_says_what_the_ledger_says(new_home):
+    run = ready(new_home, card=WORDS)
+    version, decision = judged(run)
+    text, page = cards(run, version)
+    record = run.ledger.model(run.name, version)["record"]
+    for name, value in record["holdout_metrics"].items():
+        assert re.search(rf"\| {name}.* \| {re.escape(format(value, '.5g'))} \|", text), name
+    assert f"{record['rows']['train']:,} rows in 3 partition(s), 2026-03-01 to 2026-03-03" in text
+    assert (
+        f"| features | {record['tables']['features']['version']} | 4 | `{record['tables']['features']['contents']}` |"
+        in text
+    )
+    checks = run.ledger.decisions(run.name, "gate")[0]["numbers"]["checks"]
+    parsed = Page()
+    parsed.feed(page)
+    shown = "\n".join(parsed.text)
+    assert [check["text"] for check in checks if check["text"] not in shown] == []
+    assert f"Gate: **{decision['outcome']}**" in text
+    assert record["code_version"] in text
+    assert "Missing" not in text + shown
+
+
+def test_card_is_one_file_and_values_never_become_markup(new_home):
+    run = ready(new_home, card=WORDS)
+    version, _ = judged(run)
+    text, page = cards(run, version)
+    parsed = Page()
+    parsed.feed(page)
+    assert not parsed.tags & {"script", "link", "img", "iframe", "b-cards"}
+    assert parsed.addresses == ["../index.html"]
+    assert "&lt;b&gt;cards&lt;/b&gt;" in page
+    assert r"&lt;b&gt;cards&lt;/b&gt; \| by hand" in text
+
+
+def test_what_nobody_filled_in_is_missing(new_home):
+    run = ready(new_home, gate={"policy": "bootstrap"})
+    snapshot_id, version = trained(run)
+    text, page = cards(run, version)
+    for key in ("intended_use", "limits", "contact"):
+        assert f"nobody filled in `card.{key}`" in text
+        assert f"nobody filled in <code>card.{key}</code>" in page
+    assert "the gate has not judged this version" in text
+    assert "`evaluate` has not judged this version" in text
+    evaluate(run, snapshot_id, version)
+    text, _ = cards(run, version)
+    assert "`evaluate` has not judged this version" not in text
+    assert "the gate has not judged this version" in text
+    assert "`gate.slices` names no column" in text
+
+
+def test_a_rejected_version_has_its_card_too(new_home):
+    weak = {"family": "sklearn", "estimator": "DummyClassifier"}
+    run = ready(new_home, training=TRAINING | {"model": weak, "missing": {"default": {"strategy": "median"}}})
+    version, decision = judged(run)
+    assert decision["outcome"] == "REJECT"
+    text, _ = cards(run, version)
+    assert "Gate: **REJECT**" in text
+    assert "'DummyClassifier' does not split its scores" in text.replace("\\", "")
+
+
+def test_the_same_facts_give_the_same_bytes_here_and_in_mlflow(new_home):
+    run = ready(new_home)
+    version, _ = judged(run)
+    before = cards(run, version)
+    write_card(run, version)
+    write_card(at(run, run.key, run_id="somebody-else", gate=GATE), version)
+    assert cards(run, version) == before
+    run_id = run.ledger.model(run.name, version)["mlflow_run_id"]
+    with registry(run) as client:
+        for name, content in zip(("card.md", "card.html"), before, strict=True):
+            with open(client.download_artifacts(run_id, f"model_card/{name}"), encoding="utf-8") as file:
+                assert file.read() == content
+        with open(client.download_artifacts(run_id, "explanation.json"), encoding="utf-8") as file:
+            assert json.load(file) == card_facts(run, version)["explanation"]
+
+
+def test_evaluating_twice_explains_the_same(new_home):
+    run = ready(new_home)
+    snapshot_id, version = trained(run)
+    evaluate(run, snapshot_id, version)
+    files = run.staged("retrain", snapshot_id)
+    first = files.read(f"explanation-{version}.json")
+    evaluate(run, snapshot_id, version)
+    assert files.read(f"explanation-{version}.json") == first
+    found = json.loads(first)
+    # Amounts decide which payments are fraud, countries do not.
+    assert [row["feature"] for row in found["permutation"]["features"]] == ["amount_eur", "country"]
+    assert found["permutation"]["features"][0]["loss"] > 5 * abs(found["permutation"]["features"][1]["loss"])
+    judged = json.loads(files.read(f"evaluation-{version}.json"))
+    low, high = judged["intervals"]["roc_auc"]
+    assert low < judged["metrics"]["challenger"]["roc_auc"] < high
+    assert [(one["value"], one["rows"]) for one in judged["slices"]] == [("DE", 100), ("FR", 100)]
+    assert sum(point["rows"] for point in judged["calibration"]) == 200
+
+
+def test_card_words_do_not_change_the_settings_digest(new_home):
+    settings = new_home("2026-03-04").pipeline
+    assert settings.model_copy(update={"card": Card.model_validate(WORDS)}).digest() == settings.digest()
