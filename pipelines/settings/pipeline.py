@@ -200,7 +200,11 @@ class Pipeline(Settings):
         return partition_at(start, self.partition, self.timezone)
 
     def resources_of(self, step: str) -> Resources:
-        """The step's resources: what its own block leaves out comes from the block 'default', then from the class."""
+        """The step's resources: what its own block leaves out comes from the block 'default', then from the class.
+
+        A replay does what 'train' does, and takes as much.
+        """
+        step = "train" if step == "replay" else step
         return _merged(self.resources.get("default"), self.resources.get(step))
 
     def with_defaults(self, defaults: Mapping[str, Resources]) -> Pipeline:
