@@ -15,6 +15,7 @@ from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.errors import DataError, names
 from pipelines.score import open_model
+from pipelines.settings.training import VALUE_TASKS
 from pipelines.staged import Pin, Scores, champion_for, close_pin, pinned, staged_scores, why_nothing
 
 Summary = dict[str, Any]
@@ -154,7 +155,7 @@ def _check_values(context: Context, engine: Engine, table: ir.Table, findings: F
 
 
 def _is_probability(context: Context) -> bool:
-    return context.pipeline.training is None or context.pipeline.training.task != "regression"
+    return context.pipeline.training is None or context.pipeline.training.task not in VALUE_TASKS
 
 
 def _check_shift(context: Context, pin: Pin, engine: Engine, table: ir.Table, findings: Findings) -> None:

@@ -62,6 +62,7 @@ _OBJECTIVES: dict[Task, tuple[str, ...]] = {
         "reg:tweedie",
         "count:poisson",
     ),
+    "quantile": ("reg:quantileerror",),
 }
 
 
@@ -75,6 +76,7 @@ def takes_integers(family: str, parameter: str, low: float) -> bool:
 
 
 def default_objective(task: Task) -> str:
+    """XGBoost's, for the tasks that it has one for."""
     return _OBJECTIVES[task][0]
 
 
@@ -128,6 +130,12 @@ def _family_problems(training: Training) -> list[str]:
         for name, value in estimator.fixed.items()
         if name in model.parameters and model.parameters[name] != value
     ]
+    if training.task == "quantile":
+        problems += [
+            f"E-MODEL-PARAMETER training.model.parameters: '{name}' must not be set (set training.quantile)"
+            for name in estimator.of_quantile(0.5)
+            if name in model.parameters
+        ]
     if training.task not in estimator.tasks:
         problems.append(
             f"E-MODEL-ESTIMATOR training.model.estimator: '{model.estimator}' cannot do task '{training.task}' "
@@ -137,7 +145,14 @@ def _family_problems(training: Training) -> list[str]:
 
 
 def _xgboost_problems(model: XGBoost, task: Task) -> list[str]:
+    if task not in _OBJECTIVES:
+        what = f"family 'xgboost' cannot do task '{task}'. Use 'torch' or an estimator of 'sklearn'"
+        return [f"E-MODEL-ESTIMATOR training.model.family: {what}"]
     problems = [problem for name in model.parameters for problem in _parameter_problem(name)]
+    if task == "quantile" and "quantile_alpha" in model.parameters:
+        problems.append(
+            "E-MODEL-PARAMETER training.model.parameters: 'quantile_alpha' must not be set (set training.quantile)"
+        )
     objective = model.parameters.get("objective")
     if objective is not None and objective not in _OBJECTIVES[task]:
         problems.append(

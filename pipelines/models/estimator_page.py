@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.models.estimator_parameters import defaults_of
 from pipelines.models.estimators import ESTIMATORS, Estimator
 from pipelines.models.sklearn_fitting import build_estimator
-from pipelines.settings.training import SklearnEstimator
+from pipelines.settings.training import Training
 
 _HEAD = """# Models
 
@@ -19,9 +19,16 @@ This page is made by `nightshift schema --models`.
 
 | family | what it is | tasks | missing values |
 |---|---|---|---|
-| `xgboost` | gradient boosted trees (XGBoost) | binary, multiclass, regression | may stay |
-| `torch` | multilayer perceptron (PyTorch) | binary, multiclass, regression | must be filled |
+| `xgboost` | gradient boosted trees (XGBoost) | binary, multiclass, regression, quantile | may stay |
+| `torch` | multilayer perceptron (PyTorch); of anomalies an autoencoder | all | must be filled |
 | `sklearn` | an estimator of the list below | see there | see there |
+
+Task `quantile` needs `training.quantile`; the gate compares the pinball loss, and holds a model whose share of labels
+up to the score is further from the quantile than `gate.max_calibration_error`.
+
+Task `anomaly` learns from the training rows whose label is 0 and scores how strange a row is: 0.5 is the median
+training row, 2/3 one twice as strange, 1 infinitely so. The labels judge it on the holdout: by average precision
+(`pr_auc`), against a constant and against the plain distance from the mean.
 
 ## Estimators of scikit-learn
 
@@ -53,9 +60,15 @@ def _traits(name: str, own: Estimator) -> Iterator[str]:
         yield "scaled"
     if own.takes_missing:
         yield "takes missing values"
-    unfitted = build_estimator(SklearnEstimator(family="sklearn", estimator=name), seed=0, threads=1)
+    unfitted = build_estimator(_training(name, own), threads=1)
     if "sample_weight" in inspect.signature(unfitted.fit).parameters:
         yield "weights"
+
+
+def _training(name: str, own: Estimator) -> Training:
+    task = own.tasks[0]
+    settings: dict[str, Any] = {"task": task, "model": {"family": "sklearn", "estimator": name}}
+    return Training.model_validate(settings | ({"quantile": 0.5} if task == "quantile" else {}))
 
 
 def _parameters(name: str, own: Estimator) -> str:

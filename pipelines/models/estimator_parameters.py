@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from pipelines.errors import did_you_mean, quote
-from pipelines.models.estimators import ESTIMATORS, estimator_of
+from pipelines.models.estimators import ESTIMATORS, estimator_of, estimator_parameters
 from pipelines.settings.training import SklearnEstimator, Training
 
 # Set by this product (see `Estimator`), an object, or without a meaning for a model that is fitted once.
@@ -32,7 +32,7 @@ def parameter_problems(training: Training | None) -> list[str]:
     The settings must be free of the problems that `model_problems` finds.
     """
     model = training.model if training else None
-    if not isinstance(model, SklearnEstimator):
+    if training is None or not isinstance(model, SklearnEstimator):
         return []
     from sklearn.utils._param_validation import InvalidParameterError
 
@@ -44,8 +44,7 @@ def parameter_problems(training: Training | None) -> list[str]:
             f"{where}: unknown parameter {quote(name)} of '{model.estimator}'. {did_you_mean(name, known)}".rstrip()
             for name in unknown
         ]
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in model.parameters.items()}
-    estimator = getattr(importlib.import_module(own.module), model.estimator)(**{**given, **own.fixed})
+    estimator = getattr(importlib.import_module(own.module), model.estimator)(**estimator_parameters(training))
     try:
         # The check that each of scikit-learn's own `fit` methods begins with; it has no public name.
         estimator._validate_params()

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.errors import ConfigError, did_you_mean, names, quote
-from pipelines.settings.training import SklearnEstimator, Task
+from pipelines.settings.training import SklearnEstimator, Task, Training
 
 _CLASSIFIER: tuple[Task, ...] = ("binary", "multiclass")
 _REGRESSOR: tuple[Task, ...] = ("regression",)
+_WITH_QUANTILE: tuple[Task, ...] = ("regression", "quantile")
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Estimator:
     """Where an allowed scikit-learn estimator lives and what it needs.
 
     `calibrated`: it only ranks, and its probabilities are learnt on five folds of the training rows (Platt 1999).
-    `trusted` are the types beyond skops' own defaults that its file holds; nothing else is ever loaded.
+    `trusted` are the types beyond skops' own defaults that its file holds; nothing else is ever loaded. `quantile` is
+    the parameter that says which quantile is predicted.
     """
 
     module: str
@@ -30,6 +32,13 @@ class Estimator:
     calibrated: bool = False
     fixed: dict[str, Any] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
+    quantile: str | None = None
+
+    def of_quantile(self, quantile: float) -> dict[str, Any]:
+        """The parameters that make it predict this quantile."""
+        if self.quantile is None:
+            return {}
+        return {self.quantile: quantile} | ({"loss": "quantile"} if "regression" in self.tasks else {})
 
 
 _TREE = ("sklearn.tree._tree.Tree",)
@@ -47,17 +56,24 @@ def _linear(tasks: tuple[Task, ...], seeded: bool = True, **fixed: Any) -> Estim
     return Estimator("sklearn.linear_model", tasks, "linear", scaled=True, seeded=seeded, fixed=fixed)
 
 
-def _trees(name: str, tasks: tuple[Task, ...], kind: str, threaded: bool = True, missing: bool = True) -> Estimator:
-    return Estimator(name, tasks, kind, takes_missing=missing, seeded=True, threaded=threaded, trusted=_TREE)
+def _trees(name: str, tasks: tuple[Task, ...], kind: str, threaded: bool = True) -> Estimator:
+    return Estimator(name, tasks, kind, takes_missing=True, seeded=True, threaded=threaded, trusted=_TREE)
 
 
-def _boosted(tasks: tuple[Task, ...]) -> Estimator:
-    return _trees("sklearn.ensemble", tasks, "gradient boosting", threaded=False, missing=False)
+def _boosted(tasks: tuple[Task, ...], quantile: str | None = None) -> Estimator:
+    kind = "gradient boosting"
+    return Estimator("sklearn.ensemble", tasks, kind, seeded=True, trusted=_TREE, quantile=quantile)
 
 
-def _histogram(tasks: tuple[Task, ...]) -> Estimator:
+def _histogram(tasks: tuple[Task, ...], quantile: str | None = None) -> Estimator:
     return Estimator(
-        "sklearn.ensemble", tasks, "gradient boosting", takes_missing=True, seeded=True, trusted=_HISTOGRAM
+        "sklearn.ensemble",
+        tasks,
+        "gradient boosting",
+        takes_missing=True,
+        seeded=True,
+        trusted=_HISTOGRAM,
+        quantile=quantile,
     )
 
 
@@ -102,6 +118,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "PoissonRegressor": _linear(_REGRESSOR, seeded=False),
     "GammaRegressor": _linear(_REGRESSOR, seeded=False),
     "SGDRegressor": _linear(_REGRESSOR),
+    "QuantileRegressor": Estimator("sklearn.linear_model", ("quantile",), "linear", scaled=True, quantile="quantile"),
     "LinearDiscriminantAnalysis": _discriminant(),
     "DecisionTreeClassifier": _trees("sklearn.tree", _CLASSIFIER, "tree", threaded=False),
     "DecisionTreeRegressor": _trees("sklearn.tree", _REGRESSOR, "tree", threaded=False),
@@ -110,9 +127,9 @@ ESTIMATORS: dict[str, Estimator] = {
     "ExtraTreesClassifier": _trees("sklearn.ensemble", _CLASSIFIER, "forest"),
     "ExtraTreesRegressor": _trees("sklearn.ensemble", _REGRESSOR, "forest"),
     "GradientBoostingClassifier": _boosted(_CLASSIFIER),
-    "GradientBoostingRegressor": _boosted(_REGRESSOR),
+    "GradientBoostingRegressor": _boosted(_WITH_QUANTILE, quantile="alpha"),
     "HistGradientBoostingClassifier": _histogram(_CLASSIFIER),
-    "HistGradientBoostingRegressor": _histogram(_REGRESSOR),
+    "HistGradientBoostingRegressor": _histogram(_WITH_QUANTILE, quantile="quantile"),
     "AdaBoostClassifier": _boosted(_CLASSIFIER),
     "AdaBoostRegressor": _boosted(_REGRESSOR),
     "SVC": _machine(_CLASSIFIER, calibrated=True),
@@ -125,6 +142,19 @@ ESTIMATORS: dict[str, Estimator] = {
     "BernoulliNB": _bayes(scaled=True),  # it asks of each number whether it is above 0: above the mean
     "MLPClassifier": _network(_CLASSIFIER),
     "MLPRegressor": _network(_REGRESSOR),
+    "IsolationForest": Estimator(
+        "sklearn.ensemble", ("anomaly",), "anomaly detector", seeded=True, threaded=True, trusted=_TREE
+    ),
+    "LocalOutlierFactor": Estimator(
+        "sklearn.neighbors",
+        ("anomaly",),
+        "anomaly detector",
+        scaled=True,
+        threaded=True,
+        fixed={**_BRUTE, "novelty": True},
+    ),
+    "EllipticEnvelope": Estimator("sklearn.covariance", ("anomaly",), "anomaly detector", scaled=True, seeded=True),
+    "KMeans": Estimator("sklearn.cluster", ("anomaly",), "anomaly detector", scaled=True, seeded=True),
     "DummyClassifier": Estimator(
         "sklearn.dummy", _CLASSIFIER, "constant", takes_missing=True, fixed={"strategy": "prior"}
     ),
@@ -147,6 +177,17 @@ def estimator_of(settings: SklearnEstimator) -> Estimator:
             did_you_mean(settings.estimator, ESTIMATORS) or f"Allowed are e.g. {names(sorted(ESTIMATORS))}.",
         )
     return found
+
+
+def estimator_parameters(training: Training) -> dict[str, Any]:
+    """Those given, with what the product fixes; lists of YAML as the tuples that scikit-learn wants."""
+    model = training.model
+    if not isinstance(model, SklearnEstimator):
+        raise TypeError("not a scikit-learn model")
+    own = estimator_of(model)
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in model.parameters.items()}
+    quantile = {} if training.quantile is None else own.of_quantile(training.quantile)
+    return {**given, **own.fixed, **quantile}
 
 
 def fitting_the_task(estimator: str, task: Task) -> str:

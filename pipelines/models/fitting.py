@@ -16,8 +16,9 @@ from pipelines.settings.training import SklearnEstimator, TorchMLP
 def fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: Checkpoints | None = None) -> Model:
     """`validation`: mask of the latest rows; the number of rounds or epochs is found on them, then all are learnt from.
 
-    Rows that lack a feature of strategy 'drop' are left out. Same rows, recipe and libraries give the same bytes on a
-    CPU, also when the fit goes on from `checkpoints` (which must be of this recipe and these rows).
+    Rows that lack a feature of strategy 'drop' are left out, and the anomalies of task 'anomaly'. Same rows, recipe and
+    libraries give the same bytes on a CPU, also when the fit goes on from `checkpoints` (which must be
+    of this recipe and these rows).
 
     Raises:
         ModelError: E-TRAIN-FIT or E-TRAIN-MISSING when these rows cannot be learnt from; E-GPU-MISSING before and
@@ -27,8 +28,16 @@ def fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: 
     """
     recipe = on_usable_device(recipe)
     complete = ~lacking(recipe, rows.table)
+    if recipe.training.task == "anomaly":
+        complete &= rows.target != 1
     if not complete.all():
         rows, validation = rows.take(complete), None if validation is None else validation[complete]
+    model = _fit(recipe, rows, validation, checkpoints)
+    quantile = recipe.training.quantile
+    return model if quantile is None else replace(model, facts={**model.facts, "quantile": quantile})
+
+
+def _fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: Checkpoints | None) -> Model:
     if isinstance(recipe.training.model, SklearnEstimator):
         from pipelines.models.sklearn_fitting import fit_sklearn
 
@@ -45,6 +54,9 @@ def fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: 
 def fit_on_part(recipe: Recipe, rows: Rows, validation: np.ndarray) -> Model:
     """A model that has not seen the validation rows, to be judged on them (tuning)."""
     recipe = on_usable_device(recipe)
+    if recipe.training.task == "anomaly":
+        normal = rows.target != 1
+        rows, validation = rows.take(normal), validation[normal]
     if isinstance(recipe.training.model, SklearnEstimator):
         from pipelines.models.sklearn_fitting import fit_sklearn
 

@@ -13,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import ModelError
+from pipelines.models.anomalies import anomaly_score, strangeness
 from pipelines.models.artifact import artifact_sha256, read_artifact, write_artifact
 from pipelines.models.device import CPU, Device, booster_device, confirm, for_family, gpu_trouble, smaller_if_needed
 from pipelines.models.estimators import ESTIMATORS
 from pipelines.models.preprocess import Preprocess
 from pipelines.models.skops_files import dump, load
+from pipelines.settings.training import VALUE_TASKS
 
 FORMAT = 1
 # One block of rows is prepared and scored at a time, so that memory stays flat whatever the caller passes.
@@ -49,7 +51,8 @@ class Model:
         return list(self.types)
 
     def predict(self, table: pa.Table) -> np.ndarray:
-        """`(n,)` P(positive) for binary and the value for regression; `(n, k)` probabilities for multiclass.
+        """`(n,)` P(positive) for binary, the value for regression and quantiles, how strange for anomalies; `(n, k)`
+        probabilities for multiclass.
 
         Rows that lack a feature with strategy 'drop', or a value that the estimator cannot do without, are NaN:
         refused, not guessed. Columns are taken by name.
@@ -174,11 +177,15 @@ class Model:
             scores = self._boosted(matrix)
         elif self.family == "torch":
             scores = self.estimator.scores(matrix, self.task)
-        elif self.task == "regression":
+        elif self.task in VALUE_TASKS:
             scores = self.estimator.predict(matrix)
+        elif self.task == "anomaly":
+            scores = strangeness(self.estimator, matrix)
         else:
             scores = self._probabilities(matrix)
             scores = scores[:, 1] if self.task == "binary" else scores
+        if self.task == "anomaly":
+            scores = anomaly_score(scores, self.facts["typical"])
         return np.asarray(scores, dtype=np.float64).copy()
 
     def _boosted(self, matrix: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ def prepare(recipe: Recipe, table: pa.Table) -> Preprocess:
         table,
         recipe.types,
         recipe.training.missing,
-        one_hot=own is not None,
+        one_hot=own is not None or recipe.training.task == "anomaly",  # what is reconstructed is numbers
         scaled=is_network or (own is not None and own.scaled),
         takes_missing=own.takes_missing if own else not is_network,
         seed=recipe.training.seed,

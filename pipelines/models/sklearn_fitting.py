@@ -12,24 +12,25 @@ import sklearn
 from threadpoolctl import threadpool_limits
 
 from pipelines.errors import ModelError
-from pipelines.models.estimators import estimator_of
+from pipelines.models.anomalies import strangeness
+from pipelines.models.estimators import estimator_of, estimator_parameters
 from pipelines.models.model import Model
 from pipelines.models.recipe import Recipe, Rows, prepare
-from pipelines.settings.training import SklearnEstimator
+from pipelines.settings.training import VALUE_TASKS, SklearnEstimator, Training
 
 _CALIBRATION_FOLDS = 5
 
 
-def build_estimator(settings: SklearnEstimator, seed: int, threads: int) -> Any:
+def build_estimator(training: Training, threads: int) -> Any:
     """An unfitted estimator from the allow-list.
 
     Raises:
         ModelError: E-MODEL-PARAMETER when scikit-learn refuses a parameter.
     """
+    settings = settings_of(training)
     own = estimator_of(settings)
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.parameters.items()}
-    parameters = {**given, **own.fixed}
-    parameters |= {"random_state": seed} if own.seeded else {}
+    parameters = estimator_parameters(training)
+    parameters |= {"random_state": training.seed} if own.seeded else {}
     parameters |= {"n_jobs": threads} if own.threaded else {}
     try:
         estimator = getattr(importlib.import_module(own.module), settings.estimator)(**parameters)
@@ -46,22 +47,21 @@ def calibrated(estimator: Any) -> Any:
 
 
 def fit_sklearn(recipe: Recipe, rows: Rows) -> Model:
-    settings = recipe.training.model
-    if not isinstance(settings, SklearnEstimator):
-        raise TypeError("not a scikit-learn model")
+    settings = settings_of(recipe.training)
     preprocess = prepare(recipe, rows.table)
     build = estimator_of(settings)
-    estimator = build_estimator(settings, recipe.training.seed, recipe.threads)
+    estimator = build_estimator(recipe.training, recipe.threads)
     weighted = rows.weight is not None and "sample_weight" in inspect.signature(estimator.fit).parameters
     if rows.weight is not None and not weighted:
         raise ModelError("E-MODEL-PARAMETER", "training.weight", f"'{settings.estimator}' cannot weigh rows")
     fit_options = {"sample_weight": rows.weight} if weighted else {}
-    target = rows.target if recipe.training.task == "regression" else rows.target.astype(np.int64)
+    target = rows.target if recipe.training.task in VALUE_TASKS else rows.target.astype(np.int64)
+    matrix = preprocess.transform(rows.table)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             with threadpool_limits(recipe.threads):
-                estimator.fit(preprocess.transform(rows.table), target, **fit_options)
+                estimator.fit(matrix, target, **fit_options)
         except ValueError as error:
             raise ModelError("E-TRAIN-FIT", f"'{settings.estimator}'", str(error)[:400]) from error
     if build.threaded:
@@ -74,6 +74,8 @@ def fit_sklearn(recipe: Recipe, rows: Rows) -> Model:
         "warnings": sorted({str(item.message)[:200] for item in caught if "onverge" in str(item.message)}),
         "libraries": {"scikit-learn": sklearn.__version__},
     }
+    if recipe.training.task == "anomaly":
+        facts["typical"] = float(np.median(strangeness(estimator, matrix)))
     return Model(
         "sklearn",
         settings.estimator,
@@ -84,3 +86,9 @@ def fit_sklearn(recipe: Recipe, rows: Rows) -> Model:
         estimator,
         facts,
     )
+
+
+def settings_of(training: Training) -> SklearnEstimator:
+    if not isinstance(training.model, SklearnEstimator):
+        raise TypeError("not a scikit-learn model")
+    return training.model

@@ -30,7 +30,7 @@ def fit_torch(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpo
     preprocess = prepare(recipe, rows.table)
     final = checkpoints.at("final") if checkpoints else None
     trained = _trained(recipe, preprocess, rows, None, epochs, final)
-    return _model(recipe, preprocess, trained, early_stopped=stopped is not None)
+    return _model(recipe, preprocess, trained, rows, early_stopped=stopped is not None)
 
 
 def fit_torch_stopping_early(
@@ -40,7 +40,7 @@ def fit_torch_stopping_early(
     early, late = rows.take(~validation), rows.take(validation)
     preprocess = prepare(recipe, early.table)
     trained = _trained(recipe, preprocess, early, late, _settings(recipe).epochs, checkpoints)
-    return _model(recipe, preprocess, trained, early_stopped=True)
+    return _model(recipe, preprocess, trained, early, early_stopped=True)
 
 
 def _trained(
@@ -62,10 +62,10 @@ def _trained(
 
 def _plan(recipe: Recipe, preprocess: Preprocess, epochs: int, is_small: bool) -> Plan:
     settings = _settings(recipe)
-    outputs = len(recipe.classes) if recipe.training.task == "multiclass" else 1
     return Plan(
-        shape=Shape.of(preprocess, settings.hidden_layers, outputs, settings.dropout),
+        shape=_shape(recipe, preprocess),
         task=recipe.training.task,
+        quantile=recipe.training.quantile,
         seed=recipe.training.seed,
         epochs=epochs,
         patience=settings.early_stopping_epochs,
@@ -81,11 +81,24 @@ def _plan(recipe: Recipe, preprocess: Preprocess, epochs: int, is_small: bool) -
     )
 
 
+def _shape(recipe: Recipe, preprocess: Preprocess) -> Shape:
+    """Of anomalies an autoencoder: the hidden layers down to a code of at most half the inputs, and up again."""
+    settings, task = _settings(recipe), recipe.training.task
+    if task == "anomaly":
+        inputs = len(preprocess.output_names)
+        *outer, code = settings.hidden_layers
+        layers = [*outer, min(code, max(1, inputs // 2)), *reversed(outer)]
+        return Shape.of(preprocess, layers, inputs, settings.dropout, code=len(outer))
+    return Shape.of(
+        preprocess, settings.hidden_layers, len(recipe.classes) if task == "multiclass" else 1, settings.dropout
+    )
+
+
 def _arrays(preprocess: Preprocess, rows: Rows) -> Arrays:
     return Arrays(preprocess.transform(rows.table, np.float32), rows.target.astype(np.float64), rows.weight)
 
 
-def _model(recipe: Recipe, preprocess: Preprocess, trained: Trained, early_stopped: bool) -> Model:
+def _model(recipe: Recipe, preprocess: Preprocess, trained: Trained, rows: Rows, early_stopped: bool) -> Model:
     settings = _settings(recipe)
     left_out = {"family", "epochs", "checkpoint_epochs"}
     parameters: dict[str, Any] = {
@@ -93,7 +106,7 @@ def _model(recipe: Recipe, preprocess: Preprocess, trained: Trained, early_stopp
         for name, value in sorted(settings.model_dump().items())
         if name not in left_out
     }
-    facts = {
+    facts: dict[str, Any] = {
         "epochs": trained.epochs,
         "early_stopped": early_stopped,
         "seed": recipe.training.seed,
@@ -102,6 +115,9 @@ def _model(recipe: Recipe, preprocess: Preprocess, trained: Trained, early_stopp
         "network": trained.network.shape.to_dict(),
         "libraries": {"torch": torch.__version__},
     }
+    if recipe.training.task == "anomaly":
+        errors = trained.network.scores(preprocess.transform(rows.table, np.float32), "anomaly")
+        facts["typical"] = float(np.median(errors))
     return Model(
         "torch",
         "TorchMLP",

@@ -26,31 +26,41 @@ _WIDEST_EMBEDDING = 50
 
 @dataclass(frozen=True)
 class Shape:
-    """`categories`: for each column of the input 0 for a number, else how many known categories its codes number."""
+    """`categories`: for each column of the input 0 for a number, else how many known categories its codes number.
+    `code`: the hidden layer of an autoencoder that is its code; it is linear, as one neuron must tell two directions.
+    """
 
     categories: tuple[int, ...]
     hidden: tuple[int, ...]
     outputs: int
     dropout: float
+    code: int | None = None
 
     @classmethod
-    def of(cls, preprocess: Preprocess, hidden: Sequence[int], outputs: int, dropout: float) -> Shape:
+    def of(
+        cls, preprocess: Preprocess, hidden: Sequence[int], outputs: int, dropout: float, code: int | None = None
+    ) -> Shape:
         known = {column.name: len(column.categories) for column in preprocess.columns if column.type == "category"}
         kinds = zip(preprocess.output_names, preprocess.output_types, strict=True)
-        return cls(
-            tuple(max(1, known[name]) if kind == "c" else 0 for name, kind in kinds), tuple(hidden), outputs, dropout
-        )
+        categories = tuple(max(1, known[name]) if kind == "c" else 0 for name, kind in kinds)
+        return cls(categories, tuple(hidden), outputs, dropout, code)
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Shape:
-        return cls(tuple(saved["categories"]), tuple(saved["hidden"]), int(saved["outputs"]), float(saved["dropout"]))
+        return cls(
+            tuple(saved["categories"]),
+            tuple(saved["hidden"]),
+            int(saved["outputs"]),
+            float(saved["dropout"]),
+            saved.get("code"),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 class Network(nn.Module):
-    """`forward(x)`: `(n, n_columns)` float32 to `(n, outputs)` logits or, for regression, values.
+    """`forward(x)`: `(n, n_columns)` float32 to `(n, outputs)` logits or, for regression and autoencoders, values.
 
     A category that is missing or was never seen has the zero vector for an embedding.
     """
@@ -71,17 +81,18 @@ class Network(nn.Module):
         )
         width = len(self.numbers) + sum(_width(known) for known in shape.categories if known)
         layers: list[nn.Module] = []
-        for neurons in shape.hidden:
-            layers += [nn.Linear(width, neurons), nn.ReLU(), nn.Dropout(shape.dropout)]
+        for number, neurons in enumerate(shape.hidden):
+            layers += [nn.Linear(width, neurons)]
+            layers += [] if number == shape.code else [nn.ReLU(), nn.Dropout(shape.dropout)]
             width = neurons
         self.layers = nn.Sequential(*layers, nn.Linear(width, shape.outputs))
         self.register_buffer("center", torch.tensor(float(center)))
         self.register_buffer("scale", torch.tensor(float(scale)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layers(self._inputs(x))
+        return self.layers(self.inputs(x))
 
-    def _inputs(self, x: torch.Tensor) -> torch.Tensor:
+    def inputs(self, x: torch.Tensor) -> torch.Tensor:
         codes = torch.nan_to_num(x[:, self.codes], nan=-1.0).long() + 1
         embedded = [table(codes[:, index]) for index, table in enumerate(self.embeddings)]
         return torch.cat([x[:, self.numbers].clamp(-_FARTHEST, _FARTHEST), *embedded], dim=1)
@@ -91,7 +102,8 @@ class Network(nn.Module):
         return next(self.parameters()).device
 
     def scores(self, matrix: np.ndarray, task: str) -> np.ndarray:
-        """P(positive) or the value, `(n,)`; probabilities `(n, k)` for multiclass. Float32 arithmetic.
+        """P(positive), the value, or the mean squared error of the inputs that an autoencoder gives back, `(n,)`;
+        probabilities `(n, k)` for multiclass. Float32 arithmetic.
 
         A row's score does not depend on the rows around it, nor on the number of threads.
 
@@ -117,6 +129,9 @@ class Network(nn.Module):
             found = torch.softmax(raw, dim=1)
         elif task == "binary":
             found = torch.sigmoid(raw[:, 0])
+        elif task == "anomaly":
+            inputs = self.inputs(torch.from_numpy(filled).to(self.device)).double()
+            found = ((raw - inputs) ** 2).mean(dim=1)
         else:
             found = raw[:, 0] * self.scale.double() + self.center.double()
         return found[: len(matrix)].cpu().numpy()

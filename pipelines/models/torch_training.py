@@ -25,6 +25,7 @@ from pipelines.failpoints import reach
 from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.device import gpu_trouble
 from pipelines.models.torch_network import Network, Shape
+from pipelines.settings.training import VALUE_TASKS
 
 _PARTS_WHEN_SMALL = 8
 _WHERE = "'torch'"
@@ -48,6 +49,7 @@ class Plan:
     threads: int
     checkpoint_epochs: int
     is_small: bool = False
+    quantile: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "shape": self.shape.to_dict()}
@@ -192,7 +194,7 @@ class _Learner:
         bf16 = self.plan.precision == "bf16"
         with torch.autocast(self.network.device.type, dtype=torch.bfloat16, enabled=bf16):
             raw = self.model(x)
-        return _each(self.plan.task, raw.float(), y)
+        return _each(self.plan, raw.float(), y if self.plan.task != "anomaly" else self.network.inputs(x))
 
     def _synchronised(self, is_last: bool) -> Any:
         """The ranks exchange gradients once per step, with its last part."""
@@ -201,8 +203,14 @@ class _Learner:
         return self.model.no_sync()
 
 
-def _each(task: str, raw: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """`(n,)` loss of each row: log loss, or the squared error of the standardised target."""
+def _each(plan: Plan, raw: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """`(n,)` loss of each row: log loss, or the squared error or pinball loss of the standardised target."""
+    task = plan.task
+    if plan.quantile is not None:
+        above = y - raw[:, 0]
+        return torch.maximum(plan.quantile * above, (plan.quantile - 1) * above)
+    if task == "anomaly":
+        return ((raw - y) ** 2).mean(dim=1)
     if task == "multiclass":
         return nn.functional.cross_entropy(raw, y, reduction="none")
     if task == "binary":
@@ -213,7 +221,11 @@ def _each(task: str, raw: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def _loss(plan: Plan, network: Network, rows: Arrays) -> float:
     """Weighted mean loss of the rows, in float64 from the scores that the model would give."""
     scores = network.scores(rows.x, plan.task)
-    if plan.task == "regression":
+    if plan.task == "anomaly":
+        each = scores
+    elif plan.quantile is not None:
+        each = np.maximum(plan.quantile * (rows.y - scores), (plan.quantile - 1) * (rows.y - scores))
+    elif plan.task == "regression":
         each = (scores - rows.y) ** 2
     else:
         own = (
@@ -237,14 +249,14 @@ def _judge(progress: _Progress, network: Network, loss: float) -> None:
 def _target(plan: Plan, y: np.ndarray, network: Network) -> torch.Tensor:
     if plan.task == "multiclass":
         return torch.from_numpy(y.astype(np.int64))
-    if plan.task == "regression":
+    if plan.task in VALUE_TASKS:
         y = (y - float(network.center)) / float(network.scale)
     return torch.from_numpy(y.astype(np.float32))
 
 
 def _target_scale(plan: Plan, rows: Arrays) -> tuple[float, float]:
-    """Mean and deviation of a regression's target; a constant keeps scale 1."""
-    if plan.task != "regression":
+    """Mean and deviation of a target that is a value; a constant keeps scale 1."""
+    if plan.task not in VALUE_TASKS:
         return 0.0, 1.0
     deviation = float(np.std(rows.y))
     return float(np.mean(rows.y)), deviation if deviation > 0 else 1.0

@@ -26,7 +26,7 @@ from pipelines.settings.training import XGBoost
 
 # Rows per block of a matrix that is built on disk.
 _BLOCK_ROWS = 262_144
-_EVAL_METRIC = {"binary": "logloss", "multiclass": "mlogloss", "regression": "rmse"}
+_EVAL_METRIC = {"binary": "logloss", "multiclass": "mlogloss", "regression": "rmse", "quantile": "quantile"}
 _WHERE = "'XGBoost'"
 
 
@@ -80,6 +80,8 @@ def xgboost_parameters(recipe: Recipe) -> dict[str, Any]:
         "nthread": recipe.threads,
         "seed": recipe.training.seed,
     }
+    if recipe.training.quantile is not None:
+        parameters["quantile_alpha"] = recipe.training.quantile
     if recipe.training.task == "multiclass":
         parameters["num_class"] = len(recipe.classes)
     return parameters

@@ -20,6 +20,7 @@ from pipelines.monitoring.quality import (
     Realised,
     estimated_quality,
     holdout_metric,
+    measures_of,
     metric_name,
     realised_quality,
 )
@@ -136,13 +137,14 @@ def _realised(context: Context, engine: Engine, model: Row, rows: Any, judged: S
     training = context.pipeline.training
     if training is None or not judged:
         return None
-    metric = metric_name(training.task, training.metric)
+    measures = measures_of(training.task, training.quantile)
+    metric = metric_name(measures, training.metric)
     holdout = holdout_metric(model["record"], metric)
     if holdout is None:
         return None
     y, score = scored_labels(context, engine, rows, judged, model["version"], classes_of(model))
     seed = zlib.crc32(f"{context.name} {context.key}".encode())
-    return realised_quality(training.task, metric, holdout, y, score, judged, context.key in judged, seed)
+    return realised_quality(measures, metric, holdout, y, score, judged, context.key in judged, seed)
 
 
 def _label_rate(counts: LabelCounts, reference_keys: Sequence[str], recent: Sequence[str]) -> dict[str, float]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.monitoring.quality import MOST_ROWS, Floats
-from pipelines.settings.training import Label
+from pipelines.settings.training import TWO_VALUED_TASKS, Label
 
 Y, SCORE = "y", "score"
 
@@ -82,7 +82,7 @@ def label_counts(context: Context, engine: Engine, rows: ir.Table, classes: Sequ
 def encoded(column: ir.Value, label: Label | None, task: str, classes: Sequence[Any]) -> ir.FloatingColumn:
     """The label as a number: 1.0 for the positive class of a binary task, else its value."""
     positive = label.positive if label else None
-    if positive is None and task == "binary" and column.type().is_string():
+    if positive is None and task in TWO_VALUED_TASKS and column.type().is_string():
         positive = str(classes[-1]) if classes else "1"
     if positive is None:
         return column.cast("float64")

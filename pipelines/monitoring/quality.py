@@ -15,7 +15,6 @@ RESAMPLES = 300
 CONFIDENCE = 0.95  # of each one-sided bound
 MOST_ROWS = 20_000  # bounds the bootstrap; more rows narrow the interval only a little
 _CLIP = 1e-15
-DEFAULT_METRIC = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,29 @@ def mae(y: Floats, score: Floats) -> float:
     return float(np.abs(score - y).mean())
 
 
-# Function and whether more is better, per task: what can be told from label and score alone.
-METRICS: dict[str, dict[str, tuple[Callable[[Floats, Floats], float], bool]]] = {
+def average_precision(y: Floats, score: Floats) -> float:
+    """Precision at each distinct score, weighted by the recall gained there; NaN without a positive."""
+    if not y.sum():
+        return math.nan
+    order = np.argsort(-score, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    found = np.cumsum(y[order])[ends]
+    return float((np.diff(found, prepend=0.0) * found / (ends + 1)).sum() / found[-1])
+
+
+def pinball(quantile: float) -> Callable[[Floats, Floats], float]:
+    """Mean loss whose least value has the quantile (Koenker & Bassett 1978)."""
+
+    def loss(y: Floats, score: Floats) -> float:
+        return float(np.maximum(quantile * (y - score), (quantile - 1) * (y - score)).mean())
+
+    return loss
+
+
+# Function and whether more is better, per task, its default first: what can be told from label
+# and score alone.
+Measures = dict[str, tuple[Callable[[Floats, Floats], float], bool]]
+METRICS: dict[str, Measures] = {
     "binary": {
         "roc_auc": (roc_auc, True),
         "log_loss": (log_loss, False),
@@ -90,16 +110,22 @@ METRICS: dict[str, dict[str, tuple[Callable[[Floats, Floats], float], bool]]] = 
     },
     "multiclass": {"log_loss": (log_loss, False)},
     "regression": {"rmse": (rmse, False), "mae": (mae, False)},
+    "anomaly": {"pr_auc": (average_precision, True), "roc_auc": (roc_auc, True)},
 }
 
 
-def metric_name(task: str, wanted: str | None) -> str:
-    """The gate's metric when it can be computed here, else the task's default."""
-    return wanted if wanted in METRICS[task] else DEFAULT_METRIC[task]
+def measures_of(task: str, quantile: float | None = None) -> Measures:
+    """What can be computed for the task; of a quantile with the quantile in the name, as the gate has it."""
+    return METRICS[task] if quantile is None else {f"pinball_{quantile:g}": (pinball(quantile), False)}
+
+
+def metric_name(measures: Measures, wanted: str | None) -> str:
+    """The gate's metric when it can be computed here, else the task's default, which is the first."""
+    return wanted if wanted in measures else next(iter(measures))
 
 
 def realised_quality(
-    task: str,
+    measures: Measures,
     metric: str,
     holdout: float,
     y: Floats,
@@ -109,7 +135,7 @@ def realised_quality(
     seed: int,
 ) -> Realised | None:
     """The realised metric with its bootstrap bounds; None when it cannot be told (no rows, one class only)."""
-    compute, more_is_better = METRICS[task][metric]
+    compute, more_is_better = measures[metric]
     value = compute(y, score) if len(y) else math.nan
     if not math.isfinite(value) or not math.isfinite(holdout):
         return None

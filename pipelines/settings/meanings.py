@@ -56,7 +56,7 @@ MEANINGS: dict[str, str] = {
     "Label.column": "the column of the row, or of the label source",
     "LabelRules.min_rate": "smallest share of positive labels in the training data",
     "LabelRules.max_rate": "largest share of positive labels in the training data",
-    "Training.task": "what is predicted: one of two classes, one of several, or a number",
+    "Training.task": "one of two classes, one of several, a number, a quantile of a number, or how strange a row is",
     "Training.model": "the family of models and its parameters",
     "Training.tuning": "search for better parameters; none: those given are used",
     "Training.weight": "column with the weight of each row in training",

@@ -8,7 +8,10 @@ from pydantic import Field, PositiveInt, model_validator
 
 from pipelines.settings.base import Name, Settings, Share
 
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "regression", "quantile", "anomaly"]
+# Tasks whose score is in units of the label, and tasks whose label is 0 or 1.
+VALUE_TASKS: frozenset[str] = frozenset({"regression", "quantile"})
+TWO_VALUED_TASKS: frozenset[str] = frozenset({"binary", "anomaly"})
 
 
 class Drop(Settings):
@@ -72,7 +75,10 @@ class XGBoost(Settings):
 
 
 class TorchMLP(Settings):
-    """A multilayer perceptron in PyTorch: scaled numbers, a learnt embedding per category."""
+    """A multilayer perceptron in PyTorch: scaled numbers, a learnt embedding per category.
+
+    With task `anomaly` an autoencoder: the hidden layers down to a code of at most half the inputs, and up again.
+    """
 
     family: Literal["torch"]
     hidden_layers: tuple[PositiveInt, ...] = Field((128, 64), min_length=1)
@@ -111,6 +117,9 @@ class Tuning(Settings):
 
 class Training(Settings):
     task: Task
+    quantile: float | None = Field(
+        None, gt=0, lt=1, description="task `quantile` alone: the share of labels that lies below the score, e.g. 0.9"
+    )
     model: Model = XGBoost()
     tuning: Tuning | None = None
     window_partitions: PositiveInt = Field(60, description="matured partitions used, holdout included")
@@ -124,7 +133,15 @@ class Training(Settings):
     seed: int = 20260101
     min_rows: PositiveInt = 200
     max_rows_in_memory: PositiveInt = 5_000_000
-    metric: str | None = Field(None, description="what the gate compares; default roc_auc | log_loss | rmse")
+    metric: str | None = Field(
+        None, description="what the gate compares; default roc_auc | log_loss | rmse | pinball | pr_auc"
+    )
+
+    @model_validator(mode="after")
+    def _quantile_of_its_task(self) -> Training:
+        if (self.task == "quantile") != (self.quantile is not None):
+            raise ValueError(f"'quantile' goes with task 'quantile', which needs it; the task is '{self.task}'")
+        return self
 
 
 class Gate(Settings):

@@ -19,7 +19,7 @@ from pipelines.engine import Engine
 from pipelines.errors import ModelError, names
 from pipelines.features import feature_types
 from pipelines.monitoring.labels import matured
-from pipelines.settings.training import Label, Training
+from pipelines.settings.training import TWO_VALUED_TASKS, Label, Training
 from pipelines.storage.digests import RowDigest, combined
 from pipelines.storage.durable import canonical_json, sha256_of
 from pipelines.storage.files import Files
@@ -233,7 +233,7 @@ def _freeze(
         unlabelled=matured_rows - left["labels"],
         incomplete=left["labels"] - left["complete"],
         both_sides=left["complete"] - left["rows"],
-        positive_rate=positives / sum(counts.values()) if training.task == "binary" else None,
+        positive_rate=positives / sum(counts.values()) if training.task in TWO_VALUED_TASKS else None,
         tables=versions,
         digests={name: sha256_of(folder / f"{name}.parquet") for name in parts},
         row_digests={key: digest.hexdigest() for key, digest in sorted(by_partition.items())},

@@ -120,7 +120,9 @@ def _checks(evaluation: Evaluation, policy: Policy, seed: int) -> Iterator[Check
     yield _champion_check(evaluation, challenger, champion, policy, seed)
     if champion is not None and _usable(evaluation, champion):
         yield from _slice_checks(evaluation, challenger, champion, policy)
-    if policy.max_calibration_error is not None and evaluation.task != "regression":
+    if policy.max_calibration_error is not None and evaluation.quantile is not None:
+        yield _coverage_check(evaluation, challenger, evaluation.quantile, policy.max_calibration_error)
+    elif policy.max_calibration_error is not None and evaluation.task in ("binary", "multiclass"):
         yield _calibration_check(evaluation, challenger, policy.max_calibration_error)
 
 
@@ -261,6 +263,12 @@ def _calibration_check(evaluation: Evaluation, challenger: Candidate, limit: flo
     error = metric("calibration_error", evaluation.labels, np.asarray(challenger.scores))
     text = f"expected calibration error {error:.4f}, at most {limit:g} allowed"
     return Check("calibration", bool(error <= limit), text, "HOLD", {"error": error, "limit": limit})
+
+
+def _coverage_check(evaluation: Evaluation, challenger: Candidate, quantile: float, limit: float) -> Check:
+    error = metric(f"coverage_error_{quantile:g}", evaluation.labels, np.asarray(challenger.scores))
+    text = f"the share of labels up to the score is {error:.4f} from {quantile:g}, at most {limit:g} allowed"
+    return Check("coverage", bool(error <= limit), text, "HOLD", {"error": error, "limit": limit})
 
 
 def scaled(margin: float, name: str, reference: float) -> float:

@@ -15,15 +15,25 @@ from pipelines.errors import DataError, ModelError, StorageError, names
 from pipelines.models import load_model
 from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.models.model import Model
-from pipelines.settings.training import SklearnEstimator, Training
+from pipelines.settings.training import TWO_VALUED_TASKS, Training
 from pipelines.storage.durable import canonical_json
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.fit_step import rounded
-from pipelines.training.metrics import default_metric, metrics
+from pipelines.training.metrics import metrics, wanted_metric
 from pipelines.training.tuning import recipe_of, training_rows
 
 CHALLENGER, CHAMPION, CONSTANT, LINEAR = "challenger", "champion", "constant", "linear"
 _TIMED_ROWS = 20_000
+# Its linear program takes seconds for these and minutes for ten times as many.
+_ROWS_OF_A_LINEAR_QUANTILE = 2_000
+# The plain model of each task. Of anomalies: the distance from the mean, in standard deviations.
+_PLAIN: dict[str, tuple[str, dict[str, Any]]] = {
+    "binary": ("LogisticRegression", {"max_iter": 300}),
+    "multiclass": ("LogisticRegression", {"max_iter": 300}),
+    "regression": ("Ridge", {}),
+    "quantile": ("QuantileRegressor", {"alpha": 0.0}),
+    "anomaly": ("KMeans", {"n_clusters": 1}),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class Evaluation:
     groups: np.ndarray | None = None
     slices: Mapping[str, np.ndarray] = field(default_factory=dict)
     champion_overlap: float = 0.0
+    quantile: float | None = None
 
 
 def evaluate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
@@ -127,7 +138,7 @@ def evaluate_candidates(context: Context, snapshot_id: str, version: int) -> Eva
     candidates |= {one.name: one for one in _baselines(context, frozen, holdout, digest)}
     return Evaluation(
         task=training.task,
-        metric=training.metric or default_metric(training.task),
+        metric=wanted_metric(training),
         labels=holdout[TARGET].to_numpy(),
         candidates=candidates,
         holdout_digest=digest,
@@ -135,6 +146,7 @@ def evaluate_candidates(context: Context, snapshot_id: str, version: int) -> Eva
         groups=_codes(holdout, training.group),
         slices={name: np.asarray(holdout[name].to_pylist(), dtype=object) for name in context.pipeline.gate.slices},
         champion_overlap=_overlap(context, frozen, champion["version"]) if champion else 0.0,
+        quantile=training.quantile,
     )
 
 
@@ -164,7 +176,9 @@ def _other_question(context: Context, model: Model, frozen: Frozen) -> str | Non
     training, _ = required(context)
     if model.task != training.task:
         return f"it was trained for task '{model.task}', the pipeline's is '{training.task}'"
-    if training.task == "binary" and model.classes[-1:] != frozen.classes[-1:]:
+    if model.facts.get("quantile") != training.quantile:
+        return f"it was trained for quantile {model.facts.get('quantile')}, the pipeline's is {training.quantile}"
+    if training.task in TWO_VALUED_TASKS and model.classes[-1:] != frozen.classes[-1:]:
         return f"its positive class is {names(model.classes[-1:])}, the holdout's {names(frozen.classes[-1:])}"
     return None
 
@@ -201,6 +215,8 @@ def _constant(training: Training, rows: Rows, count: int, classes: list[str]) ->
     if training.task == "multiclass":
         shares = np.bincount(rows.target.astype(int), minlength=len(classes)) / len(rows)
         return np.tile(shares, (count, 1))
+    if training.quantile is not None:
+        return np.full(count, np.quantile(rows.target, training.quantile))
     return np.full(count, rows.target.mean())
 
 
@@ -209,15 +225,18 @@ def _linear(context: Context, frozen: Frozen, rows: Rows) -> Model:
     numeric = {name: kind for name, kind in frozen.types.items() if kind == "number"}
     if not numeric:
         raise ModelError("E-GATE-BASELINE", context.name, "there is no numeric feature for a linear baseline")
-    estimator = (
-        SklearnEstimator(family="sklearn", estimator="Ridge")
-        if recipe.training.task == "regression"
-        else SklearnEstimator(family="sklearn", estimator="LogisticRegression", parameters={"max_iter": 300})
-    )
-    fills = {"default": {"strategy": "median"}}
+    if recipe.training.task == "quantile":
+        rows = rows.take(np.arange(len(rows)) % max(1, len(rows) // _ROWS_OF_A_LINEAR_QUANTILE) == 0)
+    estimator, parameters = _PLAIN[recipe.training.task]
     plain = Training.model_validate(
-        {"task": recipe.training.task, "missing": fills, "seed": recipe.training.seed}
-    ).model_copy(update={"model": estimator})
+        {
+            "task": recipe.training.task,
+            "quantile": recipe.training.quantile,
+            "model": {"family": "sklearn", "estimator": estimator, "parameters": parameters},
+            "missing": {"default": {"strategy": "median"}},
+            "seed": recipe.training.seed,
+        }
+    )
     return fit(Recipe(plain, numeric, recipe.classes, recipe.threads), rows, None)
 
 
@@ -238,7 +257,7 @@ def _codes(holdout: pa.Table, columns: tuple[str, ...]) -> np.ndarray | None:
 def _metrics(evaluation: Evaluation, candidate: Candidate) -> dict[str, float | None]:
     if candidate.scores is None:
         return {}
-    found = metrics(evaluation.task, evaluation.labels, candidate.scores)  # type: ignore[arg-type]
+    found = metrics(evaluation.task, evaluation.labels, candidate.scores, evaluation.quantile)  # type: ignore[arg-type]
     return {name: rounded(value) for name, value in found.items()}
 
 

@@ -17,6 +17,7 @@ from pipelines.models.model import Model
 from pipelines.models.stored import model_address, read_stored, store_model
 from pipelines.report.model_card import write_card
 from pipelines.runs.step import code_version
+from pipelines.settings.training import Training
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import metrics
 from pipelines.training.plots import plots
@@ -44,10 +45,9 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     seconds = time.monotonic() - started
     reach("train.after_fit")
     holdout = frozen.table(context, "holdout")
-    target, scores = holdout[TARGET].to_numpy(), model.predict(holdout)
-    usable = usable_scores(scores)
     training, _ = required(context)
-    found = metrics(training.task, target[usable], scores[usable])
+    target, scores = holdout[TARGET].to_numpy(), model.predict(holdout)
+    usable, found = usable_scores(scores), metrics_of(training, target, scores)
     record = _record(context, frozen, model, found, device) | {
         "score_reference": score_reference(scores[usable]),
         "predictions_digest": predictions_digest(scores),
@@ -72,6 +72,12 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
         "holdout": {name: rounded(value) for name, value in found.items()},
         **_device_facts(model, device),
     }
+
+
+def metrics_of(training: Training, target: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """All metrics of the task, over the rows that the model did not refuse."""
+    usable = usable_scores(scores)
+    return metrics(training.task, target[usable], scores[usable], training.quantile)
 
 
 def usable_scores(scores: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.context import Context
 from pipelines.errors import ModelError, names
-from pipelines.settings.training import LabelRules, Training
+from pipelines.settings.training import TWO_VALUED_TASKS, LabelRules, Training
 
 
 def check_labels(
@@ -38,14 +38,15 @@ def check_labels(
             f"{rows['holdout']:,}",
             "The champion stays. Wait for labels, or lower training.min_rows.",
         )
-    if distinct["train"] < 2:
+    # An anomaly detector learns from the normal rows alone.
+    if distinct["train"] < 2 and training.task != "anomaly":
         raise ModelError(
             "E-TRAIN-LABELS",
             context.where,
             "the training labels must have at least two values, got one",
             "The champion stays. Check the label source.",
         )
-    if training.task == "binary":
+    if training.task in TWO_VALUED_TASKS:
         _check_rates(context, by_day)
 
 

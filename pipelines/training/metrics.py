@@ -2,19 +2,20 @@
 
 Most metrics are functions of weighted sums over rows, so one resample costs one product of weights and row
 statistics. Ranking metrics (ROC AUC, PR AUC) sort once and then only add up weights.
-Labels: 0/1 (binary), class numbers (multiclass), values (regression). Scores: `(n,)`, or `(n, k)` for multiclass.
+Labels: 0/1 (binary, anomaly), class numbers (multiclass), values (regression, quantile). Scores: `(n,)`, or `(n, k)`
+for multiclass. Metrics of a quantile have it in their name: 'pinball_0.9'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from pipelines.errors import ConfigError, did_you_mean, names, quote
-from pipelines.settings.training import Task
+from pipelines.settings.training import Task, Training
 
 Direction = Literal["higher", "lower"]
 # Equal-width bins of the expected calibration error: |share positive - mean score| weighted by bin size
@@ -22,7 +23,7 @@ Direction = Literal["higher", "lower"]
 CALIBRATION_BINS = 15
 _SMALLEST_PROBABILITY = 1e-15
 _THRESHOLD = 0.5
-_QUANTILE = 0.5
+_MEDIAN = 0.5
 
 Statistics = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Value = Callable[[np.ndarray], np.ndarray]
@@ -51,7 +52,7 @@ def direction(metric: str) -> Direction:
 
 
 def metric_of(metric: str, task: Task | None = None) -> Metric:
-    found = METRICS.get(metric)
+    found = METRICS.get(metric) or _of_quantile(metric)
     if found is None or (task is not None and task not in found.tasks):
         known = [name for name, entry in METRICS.items() if task is None or task in entry.tasks]
         raise ConfigError(
@@ -64,12 +65,23 @@ def metric_of(metric: str, task: Task | None = None) -> Metric:
 
 
 def default_metric(task: Task) -> str:
-    return {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}[task]
+    defaults = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse", "quantile": "pinball"}
+    return defaults.get(task, "pr_auc")
 
 
-def metrics(task: Task, labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+def wanted_metric(training: Training) -> str:
+    """What the gate and tuning compare; of a quantile with the quantile in its name."""
+    name = training.metric or default_metric(training.task)
+    return name if training.quantile is None else f"{name}_{training.quantile:g}"
+
+
+def metrics(task: Task, labels: np.ndarray, scores: np.ndarray, quantile: float | None = None) -> dict[str, float]:
     """Every metric of the task. What cannot be computed (one class, NaN or infinite scores, no rows) is NaN."""
-    return {name: metric(name, labels, scores) for name, entry in METRICS.items() if task in entry.tasks}
+    if task == "quantile":
+        found = [f"{name}_{quantile:g}" for name in _OF_QUANTILE]
+    else:
+        found = [name for name, entry in METRICS.items() if task in entry.tasks]
+    return {name: metric(name, labels, scores) for name in found}
 
 
 def metric(name: str, labels: np.ndarray, scores: np.ndarray) -> float:
@@ -146,9 +158,33 @@ def _mape_statistics(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.column_stack([counted, counted * _percentage(labels, scores)])
 
 
-def _pinball(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    above = labels - scores
-    return np.maximum(_QUANTILE * above, (_QUANTILE - 1) * above)
+def _pinball(quantile: float) -> Metric:
+    """Mean loss whose least value has the conditional quantile (Koenker & Bassett 1978)."""
+
+    def loss(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        above = labels - scores
+        return np.maximum(quantile * above, (quantile - 1) * above)
+
+    return Metric("lower", ("quantile",), *_mean(loss))
+
+
+def _coverage_error(quantile: float) -> Metric:
+    """How far the share of labels up to the score is from the quantile."""
+    statistics, share = _mean(lambda labels, scores: (labels <= scores).astype(float))
+    return Metric("lower", ("quantile",), statistics, lambda sums: np.abs(share(sums) - quantile))
+
+
+_OF_QUANTILE: dict[str, Callable[[float], Metric]] = {"pinball": _pinball, "coverage_error": _coverage_error}
+
+
+def _of_quantile(name: str) -> Metric | None:
+    base, _, level = name.rpartition("_")
+    if base not in _OF_QUANTILE:
+        return None
+    try:
+        return _OF_QUANTILE[base](float(level))
+    except ValueError:
+        return None
 
 
 def _r2_statistics(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -276,10 +312,11 @@ def _pr_auc(labels: np.ndarray, scores: np.ndarray) -> Prepared:
 
 
 _CLASSES: tuple[Task, ...] = ("binary", "multiclass")
+_RANKED: tuple[Task, ...] = (*_CLASSES, "anomaly")
 _VALUES: tuple[Task, ...] = ("regression",)
 METRICS: dict[str, Metric] = {
-    "roc_auc": Metric("higher", _CLASSES, prepare=_roc_auc),
-    "pr_auc": Metric("higher", _CLASSES, prepare=_pr_auc),
+    "roc_auc": Metric("higher", _RANKED, prepare=_roc_auc),
+    "pr_auc": Metric("higher", _RANKED, prepare=_pr_auc),
     "log_loss": Metric("lower", _CLASSES, *_mean(_log_loss)),
     "brier": Metric("lower", _CLASSES, *_mean(_brier)),
     "calibration_error": Metric("lower", _CLASSES, prepare=_calibration_error),
@@ -291,7 +328,7 @@ METRICS: dict[str, Metric] = {
     "mae": Metric("lower", _VALUES, *_mean(lambda labels, scores: np.abs(labels - scores))),
     "mape": Metric("lower", _VALUES, _mape_statistics, _mean(_percentage)[1]),
     "r2": Metric("higher", _VALUES, _r2_statistics, _r2),
-    "pinball": Metric("lower", _VALUES, *_mean(_pinball)),
+    "pinball": replace(_pinball(_MEDIAN), tasks=_VALUES),
 }
 # Whose values have an upper bound of 1, so that a margin in points means the same for every pipeline.
 BOUNDED = frozenset(

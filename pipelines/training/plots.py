@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.settings.training import Task
+from pipelines.settings.training import TWO_VALUED_TASKS, VALUE_TASKS, Task
 from pipelines.training.metrics import calibration_curve
 
 _MOST_POINTS = 5_000
 
 
 def plots(task: Task, target: np.ndarray, scores: np.ndarray) -> dict[str, bytes]:
-    """File name to PNG: ROC, precision-recall and calibration; residuals for regression; calibration for classes."""
+    """File name to PNG: ROC, precision-recall and calibration; residuals of values; calibration of several classes."""
     if not len(target):
         return {}
-    if task == "regression":
+    if task in VALUE_TASKS:
         return {"residuals.png": _residuals(target, scores)}
-    pictures = {"calibration.png": _calibration(target, scores)}
-    if task == "binary" and len(np.unique(target)) == 2:
+    pictures = {} if task == "anomaly" else {"calibration.png": _calibration(target, scores)}
+    if task in TWO_VALUED_TASKS and len(np.unique(target)) == 2:
         pictures |= {"roc.png": _roc(target, scores), "precision_recall.png": _precision_recall(target, scores)}
     return pictures
 

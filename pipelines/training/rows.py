@@ -14,7 +14,7 @@ from pipelines.engine import Engine
 from pipelines.errors import ConfigError, ModelError, names
 from pipelines.features import feature_types
 from pipelines.monitoring.labels import encoded, labelled
-from pipelines.settings.training import Drop, Label, Training
+from pipelines.settings.training import VALUE_TASKS, Drop, Label, Training
 from pipelines.storage.tables import Snapshot
 
 TARGET = "target_value"
@@ -73,12 +73,12 @@ def complete_rows(context: Context, rows: ir.Table, training: Training) -> ir.Ta
 
 
 def classes_of(context: Context, engine: Engine, rows: ir.Table, training: Training, label: Label) -> list[str]:
-    """Label texts, smallest first, the positive one last; empty for regression.
+    """Label texts, smallest first, the positive one last; empty for regression and quantiles.
 
     Raises:
         ModelError: E-TRAIN-LABELS when the labels of a binary task are not two, or not 0 and 1.
     """
-    if training.task == "regression":
+    if training.task in VALUE_TASKS:
         return []
     found = engine.table(rows.select(label=rows["label"].cast("string")).distinct(), ["label"])["label"].to_pylist()
     if training.task == "multiclass":

@@ -17,7 +17,7 @@ from pipelines.models.fitting import Recipe, Rows, fit_on_part
 from pipelines.settings.training import TorchMLP, Tuning
 from pipelines.storage.durable import canonical_json
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
-from pipelines.training.metrics import default_metric, direction, metric
+from pipelines.training.metrics import direction, metric, wanted_metric
 from pipelines.training.progress import checkpoints_of
 
 _FOUND = "tuned.json"
@@ -51,7 +51,7 @@ def search(context: Context, frozen: Frozen, tuning: Tuning, device: Device = CP
     rows, validation = training_rows(context, frozen)
     if not can_judge(rows, validation):
         raise _untunable(context, "the last training partitions and those before them must both hold two label values")
-    name = training.metric or default_metric(training.task)
+    name = wanted_metric(training)
     recipe = recipe_of(context, frozen, device)
 
     checkpoints = checkpoints_of(context, frozen, recipe).at("trials")

@@ -45,14 +45,25 @@ def table(rows: int = ROWS, seed: int = 1, gaps: bool = True) -> pa.Table:
 
 def target(task: str, rows: int = ROWS) -> np.ndarray:
     values = np.nan_to_num(table(rows)["amount_eur"].to_numpy())
-    return {"binary": (values > 50) * 1.0, "multiclass": values // 34, "regression": values + 1}[task]
+    return {
+        "binary": (values > 50) * 1.0,
+        "multiclass": values // 34,
+        "regression": values + 1,
+        "quantile": values,
+        "anomaly": (values > 95) * 1.0,
+    }[task]
 
 
 def recipe(task: str, model: dict | None = None, missing: dict | None = None, **changes) -> Recipe:
-    settings = {"task": task, "missing": missing or {"default": {"strategy": "median"}}, **changes}
+    settings = {
+        "task": task,
+        "quantile": 0.8 if task == "quantile" else None,
+        "missing": missing or {"default": {"strategy": "median"}},
+        **changes,
+    }
     if model:
         settings["model"] = model
-    classes = {"binary": ["0", "1"], "multiclass": ["low", "middle", "high"], "regression": []}[task]
+    classes = {"binary": ["0", "1"], "multiclass": ["low", "middle", "high"], "anomaly": ["0", "1"]}.get(task, [])
     return Recipe(Training.model_validate(settings), TYPES, classes, threads=1)
 
 
@@ -69,7 +80,7 @@ def test_an_allowed_estimator_is_fitted_saved_loaded_and_scores_alike(tmp_path, 
     scores = model.predict(table(50, seed=2))
     assert scores.shape == ((50, 3) if task == "multiclass" else (50,))
     assert np.isfinite(scores).all()
-    if task != "regression":
+    if task not in ("regression", "quantile"):
         assert ((scores >= 0) & (scores <= 1)).all()
     if task == "multiclass":
         assert scores.sum(axis=1) == pytest.approx(np.ones(50))

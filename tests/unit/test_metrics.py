@@ -11,7 +11,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import ConfigError
-from pipelines.training.metrics import METRICS, calibration_curve, direction, metric, metric_of, metrics, prepared
+from pipelines.settings.training import Training
+from pipelines.training.metrics import (
+    METRICS,
+    calibration_curve,
+    direction,
+    metric,
+    metric_of,
+    metrics,
+    prepared,
+    wanted_metric,
+)
 
 # Four rows: two positives (0.8, 0.4), two negatives (0.4, 0.2).
 LABELS = np.array([1.0, 1.0, 0.0, 0.0])
@@ -192,3 +202,21 @@ def test_weights_mean_repeated_rows(rows, data):
         weighted = prepared(name, labels, scores)(times.astype(float))
         repeated = metric(name, np.repeat(labels, times), np.repeat(scores, times))
         assert weighted == pytest.approx(repeated, rel=1e-9, abs=1e-9, nan_ok=True), name
+
+
+def test_a_quantile_is_judged_by_its_own_loss_and_by_what_it_covers():
+    labels, scores = np.array([10.0, 20.0, 30.0, 40.0]), np.array([12.0, 18.0, 33.0, 41.0])
+    found = metrics("quantile", labels, scores, 0.9)
+    # Above by 2, 3 and 1: a tenth of each; below by 2: nine tenths. Three of four labels are covered.
+    assert found["pinball_0.9"] == pytest.approx((0.2 + 1.8 + 0.3 + 0.1) / 4)
+    assert found["coverage_error_0.9"] == pytest.approx(0.15)
+    assert set(found) == {"pinball_0.9", "coverage_error_0.9"}
+    assert wanted_metric(Training(task="quantile", quantile=0.25)) == "pinball_0.25"
+
+
+def test_a_quantile_goes_with_its_task():
+    """Else a median would be trained where somebody wrote 0.9."""
+    with pytest.raises(ValueError, match="'quantile' goes with task 'quantile'"):
+        Training(task="quantile")
+    with pytest.raises(ValueError, match="the task is 'regression'"):
+        Training(task="regression", quantile=0.9)

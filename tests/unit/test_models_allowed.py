@@ -53,6 +53,7 @@ def test_a_gpu_for_scikit_learn_is_named() -> None:
         pytest.param("RandomForestRegressor", "binary", "Did you mean 'RandomForestClassifier'", id="regressor"),
         pytest.param("Ridge", "binary", "Did you mean 'LogisticRegression'", id="other name"),
         pytest.param("SVC", "regression", "Did you mean '(Linear)?SVR'", id="classifier"),
+        pytest.param("IsolationForest", "binary", "Those that do: 'LogisticRegression'", id="detector"),
         pytest.param("GaussianNB", "regression", "Those that do: 'LinearRegression'", id="nothing alike"),
     ],
 )
@@ -77,3 +78,26 @@ def test_a_parameter_that_scikit_learn_refuses_is_named_without_data(parameters,
     assert [bool(re.search(f"E-MODEL-PARAMETER .*{message}", problem)) for problem in problems] == [True] * bool(
         message
     )
+
+
+QUANTILE = {"task": "quantile", "quantile": 0.9}
+GAMMA = {"family": "sklearn", "estimator": "HistGradientBoostingRegressor", "parameters": {"loss": "gamma"}}
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        pytest.param(
+            {"task": "anomaly", "model": {"family": "xgboost"}}, "'xgboost' cannot do task 'anomaly'", id="no detector"
+        ),
+        pytest.param(
+            QUANTILE | {"model": {"family": "xgboost", "parameters": {"quantile_alpha": 0.5}}},
+            "'quantile_alpha' must not be set",
+            id="two quantiles",
+        ),
+        pytest.param(QUANTILE | {"model": GAMMA}, "'loss' must not be set", id="another loss"),
+    ],
+)
+def test_what_contradicts_the_task_is_named(training, message) -> None:
+    (problem,) = model_problems(builders.pipeline(training=training))
+    assert message in problem

@@ -14,9 +14,11 @@ from pipelines.context import Context
 from pipelines.monitoring.evidence import gather
 from pipelines.monitoring.labels import labelled, matured
 from pipelines.monitoring.quality import (
+    METRICS,
     brier,
     estimated_quality,
     log_loss,
+    measures_of,
     realised_quality,
     roc_auc,
 )
@@ -54,8 +56,8 @@ def test_metrics_agree_with_scikit_learn() -> None:
 def test_drop_is_positive_when_worse_for_both_directions() -> None:
     random = np.random.default_rng(2)
     y, score = random.integers(0, 2, 400).astype(float), random.random(400)
-    higher = realised_quality("binary", "roc_auc", 0.9, y, score, ["d"], True, seed=1)
-    lower = realised_quality("binary", "log_loss", 0.3, y, score, ["d"], True, seed=1)
+    higher = realised_quality(METRICS["binary"], "roc_auc", 0.9, y, score, ["d"], True, seed=1)
+    lower = realised_quality(METRICS["binary"], "log_loss", 0.3, y, score, ["d"], True, seed=1)
     assert higher is not None
     assert lower is not None
     assert higher.drop_low < higher.drop < higher.drop_high
@@ -66,7 +68,7 @@ def test_drop_is_positive_when_worse_for_both_directions() -> None:
 
 def test_bounds_repeat_with_the_same_seed() -> None:
     y, score = np.tile(Y, 50), np.linspace(0, 1, 200)
-    runs = {realised_quality("binary", "roc_auc", 0.9, y, score, ["d"], True, seed=4) for _ in range(3)}
+    runs = {realised_quality(METRICS["binary"], "roc_auc", 0.9, y, score, ["d"], True, seed=4) for _ in range(3)}
     assert len(runs) == 1
 
 
@@ -209,3 +211,11 @@ def _released(root: Path, partition: str, version: int = 1) -> Context:
         run_id="r",
     )
     return run
+
+
+def test_anomalies_and_quantiles_have_measures_of_their_own() -> None:
+    y, score = np.array([1.0, 0.0, 1.0, 0.0]), np.array([0.9, 0.8, 0.7, 0.1])
+    assert METRICS["anomaly"]["pr_auc"][0](y, score) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    ((name, (loss, more_is_better)),) = measures_of("quantile", 0.9).items()
+    assert (name, more_is_better) == ("pinball_0.9", False)
+    assert loss(np.array([10.0, 20.0]), np.array([12.0, 18.0])) == pytest.approx((0.2 + 1.8) / 2)
