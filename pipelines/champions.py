@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 from pipelines.ledger import Ledger
@@ -19,7 +20,6 @@ def champion_history(ledger: Ledger, pipeline: str) -> dict[str, Any]:
         for row in ledger.attempts(pipeline)
         if row["step"] == "snapshot"
     }
-    ends = [*(row["effective_from"] for row in rows[1:]), None]
     changes = [
         {
             "number": row["seq"],
@@ -30,10 +30,10 @@ def champion_history(ledger: Ledger, pipeline: str) -> dict[str, Any]:
             "trigger": triggers.get(row["run_id"]) if row["action"] == "promote" else None,
             "decided_at": row["decided_at"].isoformat(timespec="seconds"),
             "from": row["effective_from"].isoformat(timespec="seconds"),
-            "until": end.isoformat(timespec="seconds") if end else None,
+            "until": later["effective_from"].isoformat(timespec="seconds") if later else None,
             "run_id": row["run_id"],
         }
-        for row, end in zip(rows, ends, strict=True)
+        for row, later in zip_longest(rows, rows[1:])
     ]
     return {"pipeline": pipeline, "changes": changes, "drill": _drill(ledger, pipeline)}
 

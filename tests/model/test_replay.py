@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from typer.testing import CliRunner, Result
 
+from pipelines.cli import app
 from pipelines.context import Context
 from pipelines.errors import ModelError
 from pipelines.training import replay, snapshot, train, tune
+from tests.builders import PAYMENTS
+from tests.conftest import write_config
 from tests.model.feeds import TRAINING, arrivals, at, day, learnable
 from tests.scoring import file_digests
 
@@ -221,3 +226,23 @@ def test_a_version_of_an_earlier_release_is_refused_with_what_it_lacks(run: Cont
     run.ledger.record_model(run.name, **given, record=old)
     with pytest.raises(ModelError, match=r"E-REPLAY-RECORD payments version 1: .*lacks 'made_from', 'row_digests'"):
         replay(run, version)
+
+
+def test_the_command_prints_what_differs_and_exits_with_1(run: Context, tmp_path: Path) -> None:
+    version = trained(run)
+    today = yaml.safe_dump(PAYMENTS | {"training": TRAINING | {"seed": 7}})
+    config = write_config(tmp_path / "today", payments=today)
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(app, [*arguments, "--home", str(run.home.root), "--config", str(config)])
+
+    equal = call("replay", "payments", str(version))
+    assert equal.exit_code == 0, equal.stderr
+    assert equal.stdout.startswith("payments v1  equal  (inputs recorded, settings recorded")
+    assert "Changed since then, not used here\n  config: training.seed 20260101 -> 7" in equal.stdout
+    other = call("replay", "payments", str(version), "--settings", "today")
+    assert other.exit_code == 1
+    assert "What differs\n  config: training.seed 20260101 -> 7\n" in other.stdout
+    unknown = call("replay", "payments", "9")
+    assert (unknown.exit_code, unknown.stderr) == (1, "E-MODEL-UNKNOWN payments: version 9 was never registered.\n")
+    assert [row["step"] for row in run.ledger.attempts("payments")] == ["replay", "replay", "replay"]

@@ -317,6 +317,47 @@ def test_run_refuses_impossible_partitions_before_anything_starts(
     assert not place.home.root.exists()
 
 
+def test_history_shows_every_champion_with_who_and_why(place: Place) -> None:
+    context = place.context("2026-03-02")
+    changes = [
+        (1, "promote", "gate, approved by ann", "better"),
+        (2, "promote", "gate", "drift"),
+        (1, "rollback", "bob", "bad scores"),
+    ]
+    for seq, (version, action, actor, reason) in enumerate(changes):
+        who = {"action": action, "actor": actor, "reason": reason, "run_id": f"r{seq}"}
+        moment = context.partition.end
+        assert context.ledger.change_champion("orders", version, expected_seq=seq, effective_from=moment, **who)
+    context.ledger.record_decision(
+        "orders",
+        "drill",
+        "2026-03",
+        run_id="m",
+        outcome="FAIL",
+        model_version=2,
+        reasons=["E-MODEL-HASH x"],
+        numbers={},
+    )
+    shown = place.call("history", "orders").stdout
+    for word in (
+        "approved by ann",
+        "bob",
+        "bad scores",
+        "v2",
+        "now",
+        "rollback drill of 2026-03: v2 FAIL  E-MODEL-HASH x",
+    ):
+        assert word in shown
+    found = json.loads(place.call("history", "orders", "--json").stdout)
+    assert [(row["version"], row["action"], row["actor"], row["reason"]) for row in found["changes"]] == changes
+    assert one_line(place.call("history", "ordres")).startswith("E-CONFIG-")
+
+
+def test_history_without_a_champion_says_what_to_do(place: Place) -> None:
+    place.ledger.start_attempt("orders", "2026-03-02", "ingest", "r", "c")
+    assert "no champion yet" in place.call("history", "orders").stdout
+
+
 def test_rollback_needs_a_reason(place: Place) -> None:
     result = place.call("rollback", "orders")
     assert result.exit_code == 2

@@ -36,8 +36,7 @@ from pipelines.training.dataset import (
     required,
     table_versions,
 )
-from pipelines.training.fit_step import fit_frozen, rounded, usable_scores
-from pipelines.training.metrics import metrics
+from pipelines.training.fit_step import fit_frozen, metrics_of, rounded
 from pipelines.training.provenance import determining, surroundings
 from pipelines.training.recorded_tables import Rebuilding, recorded_tables, republished, window_of
 from pipelines.training.replay_differences import (
@@ -247,8 +246,7 @@ def _parameter_lines(record: Mapping[str, Any], model: Model) -> list[str]:
 
 
 def _metric_lines(context: Context, record: Mapping[str, Any], rebuilt: Rebuilt) -> list[str]:
-    target, usable = rebuilt.holdout[TARGET].to_numpy(), usable_scores(rebuilt.scores)
-    found = metrics(required(context)[0].task, target[usable], rebuilt.scores[usable])
+    found = metrics_of(required(context)[0], rebuilt.holdout[TARGET].to_numpy(), rebuilt.scores)
     now = {name: rounded(value) for name, value in found.items()}
     return [f"metric: {line}" for line in changed(record["holdout_metrics"], now)]
 
