@@ -1,28 +1,31 @@
 """The card of one model version: what it is for, what made it, how good it is, why it scores so, what the gate said.
 
-Everything comes from the ledger, from what `evaluate` wrote, and from the block `card` of the pipeline's file. What is
-not there is shown as missing. The same facts give the same bytes.
+What is not known is shown as missing, never invented. The same facts give the same bytes.
 """
 
 from __future__ import annotations
 
 import html
-import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines.context import Context
-from pipelines.ledger import Row
 from pipelines.report.card_charts import calibration_chart, dependence_charts, loss_bars
+from pipelines.report.card_facts import FOLDER, card_facts
+from pipelines.storage.durable import canonical_json
 
-_FOLDER = "models"
-_MOST_FEATURES = 20
+_LARGEST_WRITTEN_OUT = 1e12
+# What Markdown takes for markup; an underscore within a word is none.
+_MARKS = re.compile(r"[\\`*\[\]|#]|(?<!\w)_|_(?!\w)")
 
 
 def write_card(context: Context, version: int) -> str:
-    """Writes reports/<pipeline>/models/<version>.md and .html, and both into MLflow; returns where the page lies.
+    """Writes reports/<pipeline>/models/<version>.md, .html and .json, and the first two into MLflow.
+
+    Returns where the page lies.
 
     Written whenever there is more to say: once the version is registered, evaluated, and judged.
     """
@@ -30,38 +33,13 @@ def write_card(context: Context, version: int) -> str:
 
     card = card_facts(context, version)
     files = {"card.md": markdown(card).encode(), "card.html": page(card).encode()}
-    place = context.reports.at(_FOLDER)
+    place = context.reports.at(FOLDER)
+    # Staging is swept after some days; a card that is written again then still knows what was measured.
+    place.write(f"{version}.json", canonical_json({name: card[name] for name in ("evaluation", "explanation")}))
     for name, content in files.items():
         place.write(name.replace("card", str(version)), content)
     attach(context, version, files, "model_card")
     return place.address(f"{version}.html")
-
-
-def card_facts(context: Context, version: int) -> dict[str, Any]:
-    """What both forms of the card say. A value that nobody filled in or computed is None or empty."""
-    row = context.ledger.model(context.name, version)
-    record = row["record"]
-    evaluation = _beside_snapshot(context, record, f"evaluation-{version}.json")
-    explanation = _beside_snapshot(context, record, f"explanation-{version}.json")
-    gate = _gate(context, version)
-    return {
-        "pipeline": context.name,
-        "version": version,
-        "owner": context.pipeline.owner,
-        "description": context.pipeline.description,
-        "as_of": row["as_of"].isoformat(),
-        "words": context.pipeline.card.model_dump(mode="json"),
-        "record": record,
-        "model": _model(row),
-        "label": context.pipeline.label.model_dump(mode="json") if context.pipeline.label else None,
-        "data": _data(record),
-        "evaluation": evaluation,
-        "metrics": _metrics(record, evaluation),
-        "explanation": explanation,
-        "importance": _importance(record, explanation),
-        "gate": gate,
-        "unsaid": unsaid(record, evaluation, explanation, context.pipeline.gate.slice_min_rows),
-    }
 
 
 def markdown(card: Mapping[str, Any]) -> str:
@@ -84,155 +62,6 @@ def page(card: Mapping[str, Any]) -> str:
     )
 
 
-def unsaid(
-    record: Mapping[str, Any],
-    evaluation: Mapping[str, Any] | None,
-    explanation: Mapping[str, Any] | None,
-    slice_min_rows: int,
-) -> list[str]:
-    """What the card's numbers do not say, as sentences made from facts."""
-    holdout = record.get("holdout_partitions") or []
-    found = []
-    if holdout:
-        found.append(f"Quality is known for {_span(holdout)} only; other seasons and later changes were not seen.")
-    for count, what in (
-        ("unlabelled", "matured rows had no label and were neither learnt from nor judged"),
-        ("incomplete", "labelled rows lacked a feature that must be there and were left out"),
-    ):
-        if record.get(count):
-            found.append(f"{record[count]:,} {what}.")
-    found += [f"In training: {warning}" for warning in (record.get("facts") or {}).get("warnings", [])]
-    if evaluation:
-        found += _unsaid_of_evaluation(evaluation, slice_min_rows)
-    permutation = (explanation or {}).get("permutation", {})
-    if permutation.get("not_measured"):
-        found.append(
-            f"The importance of {permutation['not_measured']:,} weaker features was not measured, to bound the cost."
-        )
-    return found
-
-
-def _unsaid_of_evaluation(evaluation: Mapping[str, Any], slice_min_rows: int) -> list[str]:
-    found = [f"The {name} could not be judged: {problem}" for name, problem in sorted(evaluation["problems"].items())]
-    undefined = [name for name, value in evaluation["metrics"].get("challenger", {}).items() if value is None]
-    if undefined:
-        found.append(f"Undefined on this holdout: {', '.join(sorted(undefined))}.")
-    small = [one for one in evaluation.get("slices", []) if one["rows"] < slice_min_rows]
-    if small:
-        found.append(f"{len(small)} slice(s) have fewer than {slice_min_rows} rows: too few to be judged.")
-    if evaluation["champion_overlap"]:
-        share = evaluation["champion_overlap"]
-        found.append(f"The champion had learnt from {share:.0%} of the holdout's partitions, which flatters it.")
-    return found
-
-
-def _beside_snapshot(context: Context, record: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """What `evaluate` wrote; None when it has not run, or its staging was swept."""
-    if "snapshot_id" not in record:
-        return None
-    content = context.staged("retrain", record["snapshot_id"]).read(name)
-    found: dict[str, Any] | None = None if content is None else json.loads(content)
-    return found
-
-
-def _gate(context: Context, version: int) -> dict[str, Any] | None:
-    mine = [row for row in context.ledger.decisions(context.name, "gate") if row["model_version"] == version]
-    if not mine:
-        return None
-    numbers = mine[-1]["numbers"]
-    return {
-        "outcome": mine[-1]["outcome"],
-        "partition": mine[-1]["partition"],
-        "reasons": list(mine[-1]["reasons"]),
-        "policy": numbers.get("policy"),
-        "champion": numbers.get("champion"),
-        "checks": numbers.get("checks", []),
-    }
-
-
-def _model(row: Row) -> dict[str, Any]:
-    """How the version was made, by name."""
-    record = row["record"]
-    made, settings = record.get("made_from") or {}, record.get("settings") or {}
-    facts = {name: value for name, value in (record.get("facts") or {}).items() if name in ("rounds", "early_stopped")}
-    libraries = (record.get("facts") or {}).get("libraries") or {}
-    others = {name: version for name, version in made.get("libraries", {}).items() if version != "none"}
-    return {
-        "family": record.get("family"),
-        "estimator": record.get("estimator"),
-        "task": record.get("task"),
-        "parameters": {**(record.get("parameters") or {}), **facts},
-        "seed": record.get("seed"),
-        "device": record.get("device"),
-        "code": record.get("code_version"),
-        "settings": settings.get("pipeline"),
-        "python": made.get("python"),
-        "machine": made.get("machine"),
-        "lock": made.get("lock"),
-        "libraries": dict(sorted({**others, **libraries}.items())),
-        "artifact": row["artifact_sha256"],
-        "mlflow_run": row["mlflow_run_id"],
-        "snapshot": record.get("snapshot_id"),
-    }
-
-
-def _data(record: Mapping[str, Any]) -> dict[str, Any]:
-    rows = record.get("rows") or {}
-    parts = {
-        part: {
-            "rows": rows.get(name),
-            "partitions": len(record.get(f"{part}_partitions") or []),
-            "first": (record.get(f"{part}_partitions") or [None])[0],
-            "last": (record.get(f"{part}_partitions") or [None])[-1],
-        }
-        for part, name in (("training", "train"), ("holdout", "holdout"))
-    }
-    return {**parts, "tables": record.get("tables") or {}, "features": record.get("features") or {}}
-
-
-def _metrics(record: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """One row per metric: the challenger's value, its interval, the others' values; the gate's metric first."""
-    own = evaluation["metrics"].get("challenger", {}) if evaluation else record.get("holdout_metrics") or {}
-    others = {name: row for name, row in evaluation["metrics"].items() if name != "challenger"} if evaluation else {}
-    ranges = evaluation.get("intervals", {}) if evaluation else {}
-    better = evaluation.get("better", {}) if evaluation else {}
-    main = evaluation["metric"] if evaluation else None
-    return [
-        {
-            "name": name,
-            "value": value,
-            "interval": ranges.get(name),
-            "is_main": name == main,
-            "better": better.get(name),
-            **{other: others.get(other, {}).get(name) for other in ("champion", "constant", "linear")},
-        }
-        for name, value in sorted(own.items(), key=lambda item: item[0] != main)
-    ]
-
-
-def _importance(record: Mapping[str, Any], explanation: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """One row per feature: permutation loss, mean contribution, the model's own share; the strongest first."""
-    own = record.get("importance") or {}
-    measured = {row["feature"]: row for row in (explanation or {}).get("permutation", {}).get("features", [])}
-    added = {row["feature"]: row["mean"] for row in (explanation or {}).get("contributions", {}).get("features", [])}
-    order = [*measured, *sorted((name for name in own if name not in measured), key=lambda name: -(own[name] or 0))]
-    has_own = any(own.values())
-    return [
-        {
-            "feature": name,
-            "loss": measured.get(name, {}).get("loss"),
-            "spread": measured.get(name, {}).get("spread"),
-            "contribution": added.get(name),
-            "share": own.get(name) if has_own else None,
-        }
-        for name in order[:_MOST_FEATURES]
-    ]
-
-
-def _span(partitions: list[str]) -> str:
-    return partitions[0] if len(partitions) == 1 else f"{partitions[0]} to {partitions[-1]}"
-
-
 def _templates(is_html: bool) -> Environment:
     templates = Environment(
         loader=PackageLoader("pipelines.report"), autoescape=is_html, undefined=StrictUndefined, trim_blocks=True
@@ -247,12 +76,13 @@ def figure(value: Any) -> str:
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    short = float(f"{value:.5g}")
+    return f"{short:,.0f}" if 10_000 <= abs(short) < _LARGEST_WRITTEN_OUT else f"{short:.5g}"
 
 
 def cell(value: Any) -> str:
     """Text that Markdown shows as it is, also inside a table."""
     text = html.escape(str(value), quote=False).replace("\n", " ")
-    for mark in "\\`*_[]|#":
-        text = text.replace(mark, "\\" + mark)
-    return text
+    return _MARKS.sub(r"\\\g<0>", text)

@@ -90,7 +90,8 @@ def _links(written: set[str], row: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _cards(written: set[str]) -> dict[int, str]:
     """Version to relative address of its model card."""
-    numbers = (name.removeprefix("models/").removesuffix(".html") for name in written if name.startswith("models/"))
+    pages = (name for name in written if name.startswith("models/") and name.endswith(".html"))
+    numbers = (name.removeprefix("models/").removesuffix(".html") for name in pages)
     return {int(number): f"models/{number}.html" for number in numbers if number.isdecimal()}
 
 

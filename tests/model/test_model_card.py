@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
 
-from pipelines.report.model_card import card_facts, write_card
+from pipelines.report.card_facts import card_facts
+from pipelines.report.model_card import cell, figure, write_card
+from pipelines.report.page import write_page
 from pipelines.settings.pipeline import Card
 from pipelines.training import evaluate, gate, snapshot, train
 from pipelines.training.registry import registry
@@ -131,6 +134,28 @@ def test_the_same_facts_give_the_same_bytes_here_and_in_mlflow(new_home):
             assert json.load(file) == card_facts(run, version)["explanation"]
 
 
+def test_card_is_kept_and_filled_in_after_staging_was_swept(new_home):
+    run = ready(new_home)
+    version, _ = judged(run)
+    before = cards(run, version)
+    shutil.rmtree(run.home.root / "staging")
+    write_card(run, version)
+    assert cards(run, version) == before
+    write_card(at(run, run.key, gate=GATE, card=WORDS), version)
+    assert "risk@example.com" in cards(run, version)[0]
+    assert "risk@example.com" not in before[0]
+
+
+def test_the_pipelines_page_leads_to_the_card(new_home):
+    run = ready(new_home)
+    version, _ = judged(run)
+    run.ledger.end_attempt(run.ledger.start_attempt(run.name, run.key, "gate", run.run_id, "c"), "done", {}, None, 1)
+    write_page(run.home)
+    parsed = Page()
+    parsed.feed(run.reports.read("index.html").decode())
+    assert f"models/{version}.html" in parsed.addresses
+
+
 def test_evaluating_twice_explains_the_same(new_home):
     run = ready(new_home)
     snapshot_id, version = trained(run)
@@ -148,6 +173,28 @@ def test_evaluating_twice_explains_the_same(new_home):
     assert low < judged["metrics"]["challenger"]["roc_auc"] < high
     assert [(one["value"], one["rows"]) for one in judged["slices"]] == [("DE", 100), ("FR", 100)]
     assert sum(point["rows"] for point in judged["calibration"]) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("card_count_1h", "card_count_1h"),
+        ("_a_ | b", r"\_a\_ \| b"),
+        ("[x](http://y) <i>", r"\[x\](http://y) &lt;i&gt;"),
+        ("# a\nb", r"\# a b"),
+    ],
+    ids=["a column's name", "emphasis and cells", "links and tags", "headings and lines"],
+)
+def test_text_in_markdown_stays_text(text, shown):
+    assert cell(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0.123456, "0.12346"), (126154.2, "126,150"), (1e-7, "1e-07"), (1234567, "1,234,567"), ("DE", "DE")],
+)
+def test_figures_have_five_digits(value, shown):
+    assert figure(value) == shown
 
 
 def test_card_words_do_not_change_the_settings_digest(new_home):
