@@ -7,6 +7,7 @@ from pipelines.models.estimators import estimator_of, fitting_the_task
 from pipelines.settings.pipeline import Pipeline
 from pipelines.settings.training import (
     Constant,
+    Ensemble,
     Fitted,
     Iterative,
     Neighbours,
@@ -95,7 +96,8 @@ def model_problems(pipeline: Pipeline) -> list[str]:
 
 def _device_problems(pipeline: Pipeline, training: Training) -> list[str]:
     """A GPU for a family that has no use for one: every night would end with E-GPU-MISSING."""
-    if not isinstance(training.model, SklearnEstimator):
+    members = training.model.members.values() if isinstance(training.model, Ensemble) else [training.model]
+    if not any(isinstance(member, SklearnEstimator) for member in members):
         return []
     wants = [step for step in ("tune", "train", "evaluate", "score") if _must_use_gpu(pipeline, step)]
     return [
@@ -112,6 +114,8 @@ def _must_use_gpu(pipeline: Pipeline, step: str) -> bool:
 
 def _family_problems(training: Training) -> list[str]:
     model = training.model
+    if isinstance(model, Ensemble):
+        return _ensemble_problems(model, training)
     if isinstance(model, XGBoost):
         return _xgboost_problems(model, training.task)
     if isinstance(model, TorchMLP):
@@ -141,6 +145,21 @@ def _family_problems(training: Training) -> list[str]:
             f"E-MODEL-ESTIMATOR training.model.estimator: '{model.estimator}' cannot do task '{training.task}' "
             f"(it does {names(estimator.tasks)}). {fitting_the_task(model.estimator, training.task)}"
         )
+    return problems
+
+
+def _ensemble_problems(model: Ensemble, training: Training) -> list[str]:
+    problems = []
+    unusable = {"stacking": ("quantile", "anomaly"), "weighted": ("anomaly",)}.get(model.combine, ())
+    if training.task in unusable:
+        problems.append(
+            f"E-MODEL-ENSEMBLE training.model.combine: '{model.combine}' cannot do task '{training.task}'. "
+            "Use 'voting' or 'bagging'" + (", or 'weighted'" if training.task == "quantile" else "")
+        )
+    for name, member in model.members.items():
+        alone = training.model_copy(update={"model": member})
+        place = f"training.model.members.{name}"
+        problems += [problem.replace("training.model", place, 1) for problem in _family_problems(alone)]
     return problems
 
 
@@ -174,6 +193,9 @@ def _parameter_problem(name: str) -> list[str]:
 def _tuning_problems(training: Training) -> list[str]:
     if training.tuning is None:
         return []
+    if isinstance(training.model, Ensemble):
+        what = "an ensemble is not tuned: tune a member alone, and write down what was found"
+        return [f"E-MODEL-TUNING training.tuning: {what}"]
     tunable = {"xgboost": INTEGER_PARAMETERS | _REAL_PARAMETERS, "torch": _TORCH_TUNABLE}.get(training.model.family)
     family = {"xgboost": "XGBoost", "torch": "PyTorch"}.get(training.model.family)
     problems = []

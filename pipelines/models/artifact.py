@@ -12,7 +12,9 @@ from urllib.parse import unquote, urlparse
 
 from pipelines.errors import ModelError, names, quote
 
-_ALLOWED = re.compile(r"model\.json|model\.ubj|network\.safetensors|estimator\.skops|imputer_\d+\.skops")
+_ALLOWED = re.compile(
+    r"(member_\d+\.)?(model\.json|model\.ubj|network\.safetensors|estimator\.skops|imputer_\d+\.skops)"
+)
 
 
 def artifact_sha256(files: Mapping[str, bytes]) -> str:

@@ -74,7 +74,7 @@ def for_family(device: Device, family: str, where: str, processes: int = 1) -> D
     Raises:
         ModelError: E-GPU-MISSING as in `resolve`; also when there are fewer GPUs than processes.
     """
-    if device.kind == "cpu":
+    if device.kind == "cpu" or family == "ensemble":  # of which each member is asked
         return device
     if family == "sklearn":
         return device.without_gpu("scikit-learn's estimators run on the CPU alone", where)

@@ -22,6 +22,7 @@ This page is made by `nightshift schema --models`.
 | `xgboost` | gradient boosted trees (XGBoost) | binary, multiclass, regression, quantile | may stay |
 | `torch` | multilayer perceptron (PyTorch); of anomalies an autoencoder | all | must be filled |
 | `sklearn` | an estimator of the list below | see there | see there |
+| `ensemble` | several models: `voting`, `weighted`, `stacking`, `bagging` | all; see below | as its members |
 
 Task `quantile` needs `training.quantile`; the gate compares the pinball loss, and holds a model whose share of labels
 up to the score is further from the quantile than `gate.max_calibration_error`.
@@ -29,6 +30,12 @@ up to the score is further from the quantile than `gate.max_calibration_error`.
 Task `anomaly` learns from the training rows whose label is 0 and scores how strange a row is: 0.5 is the median
 training row, 2/3 one twice as strange, 1 infinitely so. The labels judge it on the holdout: by average precision
 (`pr_auc`), against a constant and against the plain distance from the mean.
+
+An ensemble's members may be of different families; each prepares the features as it needs them. `weighted` (selection
+with replacement, Caruana et al. 2004) and `stacking` (logistic regression on log-odds, or non-negative least squares)
+learn from out-of-fold scores of the training rows: each row is scored by a fit that has not seen its fold, which is a
+block of time, or whole groups where `training.group` is set. `stacking` does classes and regression, `weighted`
+quantiles as well, `voting` (the mean of the scores) and `bagging` every task.
 
 ## Estimators of scikit-learn
 

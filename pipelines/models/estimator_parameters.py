@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.errors import did_you_mean, quote
 from pipelines.models.estimators import ESTIMATORS, estimator_of, estimator_parameters
-from pipelines.settings.training import SklearnEstimator, Training
+from pipelines.settings.training import Ensemble, SklearnEstimator, Training
 
 # Set by this product (see `Estimator`), an object, or without a meaning for a model that is fitted once.
 _NOT_OFFERED = frozenset(
@@ -32,6 +32,12 @@ def parameter_problems(training: Training | None) -> list[str]:
     The settings must be free of the problems that `model_problems` finds.
     """
     model = training.model if training else None
+    if training is not None and isinstance(model, Ensemble):
+        return [
+            problem.replace("training.model", f"training.model.members.{name}", 1)
+            for name, member in model.members.items()
+            for problem in parameter_problems(training.model_copy(update={"model": member}))
+        ]
     if training is None or not isinstance(model, SklearnEstimator):
         return []
     from sklearn.utils._param_validation import InvalidParameterError

@@ -10,7 +10,7 @@ from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.device import for_family
 from pipelines.models.model import Model
 from pipelines.models.recipe import Recipe, Rows, lacking
-from pipelines.settings.training import SklearnEstimator, TorchMLP
+from pipelines.settings.training import Ensemble, SklearnEstimator, TorchMLP
 
 
 def fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: Checkpoints | None = None) -> Model:
@@ -38,6 +38,10 @@ def fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: 
 
 
 def _fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: Checkpoints | None) -> Model:
+    if isinstance(recipe.training.model, Ensemble):
+        from pipelines.models.ensemble_fitting import fit_ensemble
+
+        return fit_ensemble(recipe, rows, validation, checkpoints)
     if isinstance(recipe.training.model, SklearnEstimator):
         from pipelines.models.sklearn_fitting import fit_sklearn
 
@@ -53,6 +57,8 @@ def _fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints:
 
 def fit_on_part(recipe: Recipe, rows: Rows, validation: np.ndarray) -> Model:
     """A model that has not seen the validation rows, to be judged on them (tuning)."""
+    if isinstance(recipe.training.model, Ensemble):
+        return fit(recipe, rows.take(~validation), None)
     recipe = on_usable_device(recipe)
     if recipe.training.task == "anomaly":
         normal = rows.target != 1

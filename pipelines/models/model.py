@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipelines.errors import ModelError
 from pipelines.models.anomalies import anomaly_score, strangeness
 from pipelines.models.artifact import artifact_sha256, read_artifact, write_artifact
+from pipelines.models.committee import Committee, files_of
 from pipelines.models.device import CPU, Device, booster_device, confirm, for_family, gpu_trouble, smaller_if_needed
 from pipelines.models.estimators import ESTIMATORS
 from pipelines.models.preprocess import Preprocess
@@ -74,6 +75,9 @@ class Model:
 
         All zero where the estimator offers none of these.
         """
+        if self.family == "ensemble":
+            shares: dict[str, float] = self.estimator.importance()
+            return shares
         totals = dict.fromkeys(self.types, 0.0)
         for name, weight in zip(self.preprocess.origin(), self._output_importance(), strict=True):
             totals[name] += float(weight)
@@ -82,8 +86,12 @@ class Model:
 
     def to_files(self) -> dict[str, bytes]:
         """File name to content; equal models give equal bytes."""
-        files = {imputer.file: imputer.to_bytes() for imputer in self.preprocess.imputers}
-        if self.family == "xgboost":
+        is_ensemble = self.family == "ensemble"
+        files = {imputer.file: imputer.to_bytes() for imputer in self.preprocess.imputers if not is_ensemble}
+        if is_ensemble:
+            files = self.estimator.to_files()
+            files |= {"estimator.skops": dump(self.estimator.meta)} if self.estimator.meta is not None else {}
+        elif self.family == "xgboost":
             files["model.ubj"] = bytes(self.estimator.save_raw("ubj"))
         elif self.family == "torch":
             files["network.safetensors"] = self.estimator.to_bytes()
@@ -96,7 +104,7 @@ class Model:
             "task": self.task,
             "features": self.types,
             "classes": self.classes,
-            "preprocess": self.preprocess.to_dict(),
+            "preprocess": None if is_ensemble else self.preprocess.to_dict(),  # each member has its own
             "facts": self.facts,
             "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
         }
@@ -117,7 +125,10 @@ class Model:
                 raise ModelError("E-MODEL-FORMAT", "model.json", f"format must be {FORMAT}, got {saved['format']}")
             device = for_family(device, saved["family"], "model")
             estimator = _load_estimator(saved, files, threads, device)
-            preprocess = Preprocess.from_dict(saved["preprocess"], files)
+            if isinstance(estimator, Committee):
+                preprocess = next(iter(estimator.members.values())).preprocess
+            else:
+                preprocess = Preprocess.from_dict(saved["preprocess"], files)
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ModelError("E-MODEL-FORMAT", "model", f"not a model of this product: {error!r}") from error
         return cls(
@@ -152,9 +163,15 @@ class Model:
             confirm(self.device, booster_device(self.estimator), "'XGBoost'")
         elif self.family == "torch":
             confirm(self.device, str(self.estimator.device), "'torch'")
+        elif self.family == "ensemble":
+            for member in self.estimator.members.values():
+                member.used_device()
         return self.device.facts
 
     def _block(self, table: pa.Table) -> np.ndarray:
+        if self.family == "ensemble":
+            together: np.ndarray = self.estimator.scores(table, self.task)
+            return together
         matrix = self.preprocess.transform(table, np.float64 if self.family == "sklearn" else np.float32)
         refused = self.preprocess.refused(table)
         if not self._takes_missing:
@@ -235,6 +252,13 @@ class Model:
 
 
 def _load_estimator(saved: Mapping[str, Any], files: Mapping[str, bytes], threads: int, device: Device) -> Any:
+    if saved["family"] == "ensemble":
+        weights = saved["facts"]["weights"]
+        members = {
+            name: Model.from_files(files_of(files, number), threads, device) for number, name in enumerate(weights)
+        }
+        meta = load(files["estimator.skops"], "estimator.skops", ()) if saved["facts"]["stacked"] else None
+        return Committee(members, tuple(weights.values()), meta)
     if saved["family"] == "xgboost":
         import xgboost
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipelines.models.device import CPU, Device
 from pipelines.models.estimators import estimator_of
 from pipelines.models.preprocess import Preprocess, fit_preprocess, missing_values
-from pipelines.settings.training import Drop, SklearnEstimator, TorchMLP, Training, XGBoost
+from pipelines.settings.training import Drop, Ensemble, SklearnEstimator, TorchMLP, Training, XGBoost
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class Recipe:
     def with_parameters(self, chosen: Mapping[str, Any]) -> Recipe:
         """The recipe with tuned parameters."""
         model = self.training.model
+        if not chosen:
+            return self
+        if isinstance(model, Ensemble):
+            raise TypeError("an ensemble is not tuned")
         if isinstance(model, TorchMLP):
             update = dict(chosen)
         else:

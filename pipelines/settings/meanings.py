@@ -122,6 +122,8 @@ MEANINGS: dict[str, str] = {
     "TorchMLP.weight_decay": "of AdamW",
     "SklearnEstimator.family": "an estimator of scikit-learn",
     "SklearnEstimator.parameters": "the estimator's own arguments",
+    "Ensemble.family": "several models together",
+    "Ensemble.members": "the models, by a name of your own",
     "Tuning.trials": "parameter sets that are tried",
     "Tuning.ranges": "`parameter: [lowest, highest]`",
     "Tuning.log_scale": "parameters that are searched on a logarithmic scale",

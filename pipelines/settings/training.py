@@ -104,7 +104,23 @@ class SklearnEstimator(Settings):
     parameters: dict[str, Any] = {}
 
 
-Model = Annotated[XGBoost | TorchMLP | SklearnEstimator, Field(discriminator="family")]
+Member = Annotated[XGBoost | TorchMLP | SklearnEstimator, Field(discriminator="family")]
+
+
+class Ensemble(Settings):
+    """Several models, of one family or of different ones, whose scores become one."""
+
+    family: Literal["ensemble"]
+    combine: Literal["voting", "weighted", "stacking", "bagging"] = Field(
+        description="`voting`: the mean; `weighted`: weights learnt out of fold; `stacking`: a linear model on "
+        "out-of-fold scores; `bagging`: the mean of copies, each on rows drawn with replacement"
+    )
+    members: dict[Name, Member] = Field(min_length=1)
+    folds: int = Field(5, ge=2, le=20, description="of `weighted` and `stacking`: blocks of time, or whole groups")
+    copies: int = Field(10, ge=2, le=100, description="of each member, with `bagging`")
+
+
+Model = Annotated[XGBoost | TorchMLP | SklearnEstimator | Ensemble, Field(discriminator="family")]
 
 
 class Tuning(Settings):

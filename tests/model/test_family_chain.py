@@ -28,6 +28,15 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "neighbours": ({}, sklearn("KNeighborsClassifier", n_neighbors=15)),
     "naive Bayes": ({}, sklearn("GaussianNB")),
     "boosted trees": ({}, sklearn("HistGradientBoostingClassifier", max_iter=20, max_depth=2)),
+    "stacking": (
+        {},
+        {
+            "family": "ensemble",
+            "combine": "stacking",
+            "members": {"trees": {"family": "xgboost", "rounds": 10}, "plain": sklearn("LogisticRegression")},
+            "folds": 3,
+        },
+    ),
     "quantile": ({"task": "quantile", "quantile": 0.8}, {"family": "xgboost", "rounds": 30}),
     "anomaly": ({"task": "anomaly"}, sklearn("IsolationForest", n_estimators=30)),
     "autoencoder": ({"task": "anomaly"}, {**NETWORK, "learning_rate": 0.01}),

@@ -101,3 +101,31 @@ GAMMA = {"family": "sklearn", "estimator": "HistGradientBoostingRegressor", "par
 def test_what_contradicts_the_task_is_named(training, message) -> None:
     (problem,) = model_problems(builders.pipeline(training=training))
     assert message in problem
+
+
+def ensemble(combine: str, **changes: Any) -> list[str]:
+    model = {"family": "ensemble", "combine": combine, "members": {"trees": {"family": "xgboost"}}}
+    model["members"] |= changes.pop("members", {})
+    return model_problems(builders.pipeline(training={"task": "binary", "model": model, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("combine", "changes", "message"),
+    [
+        pytest.param("stacking", QUANTILE, "combine: 'stacking' cannot do task 'quantile'.*'weighted'", id="task"),
+        pytest.param(
+            "voting",
+            {"members": {"other": {"family": "sklearn", "estimator": "Ridge"}}},
+            "E-MODEL-ESTIMATOR training.model.members.other.estimator: 'Ridge' cannot do",
+            id="member",
+        ),
+        pytest.param("voting", {"tuning": {"trials": 2, "ranges": {"eta": [0.1, 0.2]}}}, "is not tuned", id="tuning"),
+    ],
+)
+def test_an_ensemble_that_could_not_be_trained_is_named(combine, changes, message) -> None:
+    (problem,) = ensemble(combine, **changes)
+    assert re.search(message, problem)
+
+
+def test_a_sound_ensemble_has_no_problem() -> None:
+    assert ensemble("stacking", members={"plain": {"family": "sklearn", "estimator": "LogisticRegression"}}) == []
