@@ -87,7 +87,7 @@ def _page(name: str, result: Mapping[str, Any]) -> None:
     show.line("  ".join(f"{word} {_coloured(result[word])}" for word in _COMPARED))
     titles = {
         "differences": "What differs",
-        "surroundings": "What else is not as then, and may be why",
+        "surroundings": "What else is not as then" + ("" if result["verdict"] == "equal" else ", and may be why"),
         "since": "Changed since then, not used here",
     }
     for key, title in titles.items():

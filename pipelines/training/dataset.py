@@ -134,13 +134,16 @@ def snapshot(context: Context) -> dict[str, Any]:
 def freeze(
     context: Context, snapshot_id: str, train: list[str], holdout: list[str], versions: dict[str, dict[str, Any]]
 ) -> Frozen:
-    """Writes the rows of these partitions, then the record that says which they are."""
+    """Writes the rows of these partitions, then the record that says which they are; returns it as later steps read it.
+
+    (Its features are in the order of their names there, and the order of the features makes a model.)
+    """
     with context.scratch("snapshot") as folder:
         frozen = _freeze(context, snapshot_id, train, holdout, versions, folder)
         for part in frozen.digests:
             frozen.files(context).upload(folder / f"{part}.parquet", f"{part}.parquet")
     frozen.files(context).write(_RECORD, canonical_json(asdict(frozen)))
-    return frozen
+    return read_frozen(context, snapshot_id)
 
 
 def read_frozen(context: Context, snapshot_id: str) -> Frozen:

@@ -23,6 +23,8 @@ LIBRARIES = (
 _DETERMINING = ("partition", "timezone", "key", "event_time", "label", "label_sources", "label_rules", "training")
 _FEATURES = ("features", "feature_groups")
 _STEPS = ("tune", "train")
+# The parts of pipelines/ that turn tables into a model.
+_MAKERS = ("engine.py", "features", "models", "monitoring", "settings", "storage", "training")
 
 
 def provenance(context: Context) -> dict[str, Any]:
@@ -75,11 +77,13 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 @lru_cache(maxsize=1)
 def _code_digests() -> tuple[tuple[str, str], ...]:
-    """One digest per module or package of the product, so that a work tree without a commit can be told apart, too."""
+    """One digest per part of the product that makes models: it tells work trees without a commit apart, too."""
     root = REPOSITORY / "pipelines"
     found: dict[str, list[str]] = {}
     for path in sorted(root.rglob("*.py")):
         place = path.relative_to(root)
+        if place.parts[0] not in _MAKERS:
+            continue
         found.setdefault(place.parts[0], []).append(f"{place.as_posix()} {_digest(path.read_bytes())}")
     return tuple((f"pipelines/{name}", _digest("\n".join(lines).encode())) for name, lines in found.items())
 

@@ -70,8 +70,8 @@ def replay(
     """`verdict` 'equal' or 'different', and in sentences what differs; nothing is registered, promoted or published.
 
     `inputs` and `settings` say whether table versions and settings are those of the record or today's. `differences`
-    decide the verdict. `surroundings` are libraries, code and machine, which may explain them; `since` is what
-    changed since the training and was not used.
+    decide the verdict. `surroundings` are libraries, code, machine and tables that were published again, which may
+    explain them; `since` is what changed since the training and was not used.
 
     Raises:
         ModelError: E-REPLAY-RECORD, E-REPLAY-GONE, E-REPLAY-SETTINGS, E-REPLAY-FEATURES when the version cannot be
@@ -97,6 +97,7 @@ def replay(
     sandbox.forget()
     differences = [line for lines in compared.values() for line in _bounded(lines)]
     not_used = config_lines(determining(then), determining(context.pipeline)) if settings == "recorded" else []
+    published = _bounded(republished(context, record))
     return {
         "state": "done",
         "version": version,
@@ -105,8 +106,8 @@ def replay(
         "verdict": "different" if differences else "equal",
         **{name: "different" if lines else "equal" for name, lines in compared.items()},
         "differences": differences,
-        "surroundings": _surroundings(context, record, rebuilt.model),
-        "since": [*notes, *_bounded(not_used), *_bounded(republished(context, record))],
+        "surroundings": _surroundings(context, record, rebuilt.model) + (published if inputs == "today" else []),
+        "since": [*notes, *_bounded(not_used), *(published if inputs == "recorded" else [])],
         "artifact_sha256": artifact_sha256(rebuilt.model.to_files()),
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -208,11 +209,13 @@ def _row_lines(context: Context, then: Context, row: Row, sandbox: Rebuilding, f
     used = {"training": record["training_partitions"], "holdout": record["holdout_partitions"]}
     lines = partition_lines(used, {"training": frozen.training_partitions, "holdout": frozen.holdout_partitions})
     recorded = record["row_digests"]
-    differing = [key for key, one in frozen.row_digests.items() if key in recorded and recorded[key] != one]
+    differing = [one for one, digest in frozen.row_digests.items() if recorded.get(one, digest) != digest]
     if differing:
         reference = _rows_of_then(context, then, row)
         now = _all_rows(sandbox, frozen)
-        lines += [row_line(key, _of(reference, key), now.filter(pc.equal(now["partition"], key))) for key in differing]
+        for one in differing:
+            old = None if reference is None else _of(reference, one)
+            lines.append(row_line(one, old, _of(now, one), context.pipeline.key))
     return lines
 
 
@@ -237,8 +240,8 @@ def _all_rows(context: Context, frozen: Frozen) -> pa.Table:
     return pa.concat_tables([frozen.table(context, part) for part in frozen.digests])
 
 
-def _of(rows: pa.Table | None, partition: str) -> pa.Table | None:
-    return None if rows is None else rows.filter(pc.equal(rows["partition"], partition))
+def _of(rows: pa.Table, partition: str) -> pa.Table:
+    return rows.filter(pc.equal(rows["partition"], partition))
 
 
 def _parameter_lines(record: Mapping[str, Any], model: Model) -> list[str]:

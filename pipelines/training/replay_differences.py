@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from pipelines.training.provenance import flat
 _MOST_EXAMPLES = 3
 _LONGEST = 60
 _ABSENT = object()
+_ROW = "_row"
 
 
 def config_lines(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -32,7 +33,7 @@ def surrounding_lines(then: Mapping[str, Any], now: Mapping[str, Any], commits: 
         commit = f" (commit {commits[0]} -> {commits[1]})" if commits[0] != commits[1] else f" (commit {commits[0]})"
         lines.append(f"code: {', '.join(modules)}{commit}")
     elif commits[0] != commits[1]:
-        lines.append(f"code: commit {commits[0]} -> {commits[1]}, the same files below pipelines/")
+        lines.append(f"code: commit {commits[0]} -> {commits[1]}, the files that make a model are the same")
     if functions := _other_keys(then["feature_code"], now["feature_code"]):
         lines.append(f"feature code: {', '.join(functions)} (the features were read as they were published)")
     return lines
@@ -54,20 +55,42 @@ def partition_lines(then: Mapping[str, list[str]], now: Mapping[str, list[str]])
     ]
 
 
-def row_line(partition: str, then: pa.Table | None, now: pa.Table) -> str:
-    """What differs between two tables of one partition; with None for `then` only that they differ."""
+def row_line(partition: str, then: pa.Table | None, now: pa.Table, key: Sequence[str] = ()) -> str:
+    """What differs between two tables of one partition; with None for `then` only that they differ.
+
+    Rows are told apart by the business `key`: their ids change with any other row of the same file. Where it is not
+    unique, or there is none, by their ids.
+    """
     if then is None:
         return f"input: the rows of partition {partition} have another digest (the rows of then are not kept)"
-    counts, examples = _row_differences(then.sort_by("row_id"), now.sort_by("row_id"))
+    counts, examples = _row_differences(*_identified(then, now, key))
     told = f" ({'; '.join(examples)})" if examples else ""
-    return f"input: partition {partition}: {', '.join(counts)}{told}"
+    said = ", ".join(counts) or "the same rows, of a file that is another (other row ids)"
+    return f"input: partition {partition}: {said}{told}"
+
+
+def _identified(then: pa.Table, now: pa.Table, key: Sequence[str]) -> list[pa.Table]:
+    """Both in the order of a column `_row`, which names each row once."""
+    tables = [then, now]
+    has_key = bool(key) and all(name in table.column_names for table in tables for name in key)
+    keys = [table.append_column(_ROW, _joined(table, key)) for table in tables] if has_key else []
+    if keys and all(pc.count_distinct(table[_ROW]).as_py() == table.num_rows for table in keys):
+        tables = [table.drop_columns("row_id") for table in keys]
+    else:
+        tables = [table.rename_columns({"row_id": _ROW}) for table in tables]
+    return [table.sort_by(_ROW) for table in tables]
+
+
+def _joined(table: pa.Table, key: Sequence[str]) -> pa.ChunkedArray:
+    texts = [table[name].cast(pa.string()) for name in key]
+    return pc.binary_join_element_wise(*texts, "|", null_handling="replace", null_replacement="")
 
 
 def _row_differences(then: pa.Table, now: pa.Table) -> tuple[list[str], list[str]]:
-    added = now.filter(pc.invert(pc.is_in(now["row_id"], then["row_id"])))
-    removed = then.filter(pc.invert(pc.is_in(then["row_id"], now["row_id"])))
-    old = then.filter(pc.is_in(then["row_id"], now["row_id"]))
-    new = now.filter(pc.is_in(now["row_id"], then["row_id"]))
+    added = now.filter(pc.invert(pc.is_in(now[_ROW], then[_ROW])))
+    removed = then.filter(pc.invert(pc.is_in(then[_ROW], now[_ROW])))
+    old = then.filter(pc.is_in(then[_ROW], now[_ROW]))
+    new = now.filter(pc.is_in(now[_ROW], then[_ROW]))
     is_changed = np.zeros(old.num_rows, dtype=bool)
     examples: list[str] = []
     for column in [name for name in old.column_names if name in new.column_names]:
@@ -75,7 +98,7 @@ def _row_differences(then: pa.Table, now: pa.Table) -> tuple[list[str], list[str
         is_changed |= differs
         for index in np.flatnonzero(differs)[: _MOST_EXAMPLES - len(examples)]:
             values = (short(table[column][int(index)].as_py()) for table in (old, new))
-            examples.append(f"row {old['row_id'][int(index)]} {column} {' -> '.join(values)}")
+            examples.append(f"row {old[_ROW][int(index)]} {column} {' -> '.join(values)}")
     columns = _other_keys(_types(then), _types(now))
     found = [(int(is_changed.sum()), "changed"), (added.num_rows, "added"), (removed.num_rows, "removed")]
     counts = [f"{count:,} row{'s' if count > 1 else ''} {word}" for count, word in found if count]

@@ -66,7 +66,10 @@ def test_versions_are_rebuilt_and_nothing_is_touched(run: Context) -> None:
     forest = {"family": "sklearn", "estimator": "RandomForestClassifier", "parameters": {"n_estimators": 5}}
     tuning = {"trials": 2, "ranges": {"max_depth": [1, 4]}}
     second = trained(at(run, run.key, run_id="retrain-2", training=TRAINING | {"model": forest}))
-    third = trained(at(run, run.key, run_id="retrain-3", training=TRAINING | {"tuning": tuning, "seed": 5}))
+    # In another order than that of their names.
+    features = {"columns": ["country", "amount_eur"]}
+    tuned = TRAINING | {"tuning": tuning, "seed": 5}
+    third = trained(at(run, run.key, run_id="retrain-3", training=tuned, features=features))
     shutil.rmtree(run.home.root / "staging")
     before = published(run)
     for version in (first, second, third):
@@ -103,7 +106,7 @@ def test_one_changed_row_is_named(run: Context, is_staged: bool) -> None:
     assert result["verdict"] == "different"
     assert "rows" in different(result)
     assert result["differences"][0] == (
-        f"input: partition {DAYS[1]}: 1 row changed (row {DAYS[1]}:000000003 amount_eur {old} -> {old + 1.0})"
+        f"input: partition {DAYS[1]}: 1 row changed (row {DAYS[1]}-3 amount_eur {old} -> {old + 1.0})"
     )
     assert different(result) <= {"rows", "metrics", "predictions", "artifact"}
 

@@ -46,6 +46,24 @@ def test_rows_that_differ_are_counted_and_shown(now: pa.Table, said: str) -> Non
     assert row_line("2026-03-02", rows(*THEN), now) == f"input: partition 2026-03-02: {said}"
 
 
+@pytest.mark.parametrize(
+    ("keys", "values", "said"),
+    [
+        ((["x", "y"], ["y", "x"]), [2.5, 1.0], "1 row changed (row y|DE amount 2.0 -> 2.5)"),
+        ((["x", "y"], ["x", "y"]), [1.0, 2.0], "the same rows, of a file that is another (other row ids)"),
+        ((["x", "x"], ["x", "x"]), [1.0, 2.0], "2 rows added, 2 rows removed"),
+    ],
+    ids=["matched by key", "nothing but the file", "a key that is not unique"],
+)
+def test_rows_of_a_file_that_was_sent_again_are_matched_by_key(
+    keys: tuple[list[str], list[str]], values: list[float], said: str
+) -> None:
+    """Each row id holds the digest of its file: one changed line changes them all."""
+    then = rows(("f1:0", 1.0), ("f1:1", 2.0), order=keys[0], land=["DE", "DE"])
+    now = rows(("f2:0", values[0]), ("f2:1", values[1]), order=keys[1], land=["DE", "DE"])
+    assert row_line("2026-03-02", then, now, ["order", "land"]) == f"input: partition 2026-03-02: {said}"
+
+
 def test_without_the_rows_of_then_only_the_digest_is_said_to_differ() -> None:
     assert row_line("2026-03-02", None, rows(*THEN)).startswith("input: the rows of partition 2026-03-02 have another")
 
@@ -104,7 +122,7 @@ def surroundings(**changes: Any) -> dict[str, Any]:
         ({"lock": "bb"}, ("c1", "c1"), ["lock: constraints.txt aa -> bb"]),
         ({"code": {"pipelines/models": "2"}}, ("c1", "c2"), ["code: pipelines/models (commit c1 -> c2)"]),
         ({"code": {"pipelines/models": "2"}}, ("c1", "c1"), ["code: pipelines/models (commit c1)"]),
-        ({}, ("c1", "c2"), ["code: commit c1 -> c2, the same files below pipelines/"]),
+        ({}, ("c1", "c2"), ["code: commit c1 -> c2, the files that make a model are the same"]),
         (
             {"feature_code": {"amount_shape": "2"}},
             ("c1", "c1"),
