@@ -156,7 +156,7 @@ class Training(Settings):
     @model_validator(mode="after")
     def _quantile_of_its_task(self) -> Training:
         if (self.task == "quantile") != (self.quantile is not None):
-            raise ValueError(f"'quantile' goes with task 'quantile', which needs it; the task is '{self.task}'")
+            raise ValueError(f"'quantile' must be set with task 'quantile' and with no other, got task '{self.task}'")
         return self
 
 

@@ -216,7 +216,7 @@ def test_a_quantile_is_judged_by_its_own_loss_and_by_what_it_covers():
 
 def test_a_quantile_goes_with_its_task():
     """Else a median would be trained where somebody wrote 0.9."""
-    with pytest.raises(ValueError, match="'quantile' goes with task 'quantile'"):
+    with pytest.raises(ValueError, match="'quantile' must be set with task 'quantile'"):
         Training(task="quantile")
-    with pytest.raises(ValueError, match="the task is 'regression'"):
+    with pytest.raises(ValueError, match="got task 'regression'"):
         Training(task="regression", quantile=0.9)
