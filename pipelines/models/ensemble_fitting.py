@@ -31,7 +31,7 @@ def fit_ensemble(recipe: Recipe, rows: Rows, validation: np.ndarray | None, chec
     """
     combine = _settings(recipe).combine
     if combine == "bagging":
-        return _model(recipe, _equals(_bagged(recipe, rows, validation)))
+        return _model(recipe, _equals(_bagged(recipe, rows, validation, checkpoints)))
     members = {
         name: fit(own, rows, validation, checkpoints.at(name) if checkpoints else None)
         for name, own in _recipes(recipe).items()
@@ -123,7 +123,9 @@ def _influence(meta: Any, scores: list[np.ndarray], task: str) -> tuple[float, .
     return tuple((each / each.sum()).tolist()) if each.sum() > 0 else (1 / len(scores),) * len(scores)
 
 
-def _bagged(recipe: Recipe, rows: Rows, validation: np.ndarray | None) -> dict[str, Model]:
+def _bagged(
+    recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: Checkpoints | None
+) -> dict[str, Model]:
     """Copies of the members, each with a seed and a sample (with replacement) of rows or of whole groups."""
     found = {}
     for number in range(_settings(recipe).copies):
@@ -131,7 +133,8 @@ def _bagged(recipe: Recipe, rows: Rows, validation: np.ndarray | None) -> dict[s
         sample = Rows(rows.table.take(pa.array(drawn)), rows.target[drawn], _of(rows.weight, drawn))
         for name, own in _recipes(recipe).items():
             seeded = replace(own, training=own.training.model_copy(update={"seed": own.training.seed + number}))
-            found[f"{name}_{number}"] = fit(seeded, sample, _of(validation, drawn))
+            copy = f"{name}_{number}"
+            found[copy] = fit(seeded, sample, _of(validation, drawn), checkpoints.at(copy) if checkpoints else None)
     return found
 
 

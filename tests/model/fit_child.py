@@ -29,6 +29,15 @@ KINDS = {
         "parameters": SAMPLED,
     },
     "torch": {"family": "torch", "hidden_layers": [32], "epochs": 12, "batch_rows": 64, "checkpoint_epochs": 2},
+    "ensemble": {
+        "family": "ensemble",
+        "combine": "stacking",
+        "folds": 2,
+        "members": {
+            "trees": {"family": "xgboost", "rounds": 14, "checkpoint_rounds": 7, "parameters": SAMPLED},
+            "network": {"family": "torch", "hidden_layers": [8], "epochs": 2, "checkpoint_epochs": 1},
+        },
+    },
     "torchrun": {
         "family": "torch",
         "hidden_layers": [32],

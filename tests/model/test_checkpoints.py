@@ -18,7 +18,7 @@ from pipelines.models.checkpoints import Checkpoints
 from pipelines.storage.files import LocalFiles
 from tests.model.fit_child import fitted
 
-CPU_KINDS = ["xgboost", "torch"]
+CPU_KINDS = ["xgboost", "torch", "ensemble"]
 KILLS = int(os.environ.get("NIGHTSHIFT_TEST_KILLS", "2"))
 
 
