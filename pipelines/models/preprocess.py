@@ -81,11 +81,13 @@ class Preprocess:
         return result
 
     def check(self, table: pa.Table) -> None:
-        absent = [column.name for column in self.columns if column.name not in table.column_names]
+        # Looked up once: a table's own lookup by name goes through all its columns.
+        found = {field.name: field.type for field in table.schema}
+        absent = [column.name for column in self.columns if column.name not in found]
         wrong = [
-            f"{column.name} ({table.schema.field(column.name).type}, trained as {column.type})"
+            f"{column.name} ({found[column.name]}, trained as {column.type})"
             for column in self.columns
-            if column.name not in absent and not _fits(table.schema.field(column.name).type, column.type)
+            if column.name in found and not _fits(found[column.name], column.type)
         ]
         if absent or wrong:
             what = f"the model needs the features {names(absent)}" if absent else f"features changed: {names(wrong)}"
