@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,12 +11,12 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.context import Context
 from pipelines.errors import DataError, ModelError, did_you_mean, names
 from pipelines.failpoints import reach
+from pipelines.models.answers import answer_arrays, answer_fields, is_answered, refusals
 from pipelines.models.device import resolve
 from pipelines.staged import Pin, Shard, champion_for, decide_pin, open_pin, shard_of, why_nothing
 from pipelines.storage.durable import named_errors
@@ -189,51 +188,18 @@ def _split(model: Scorer, batch: pa.Table, schemas: tuple[pa.Schema, pa.Schema])
     wanted = (batch.num_rows, len(model.classes)) if model.task == "multiclass" else (batch.num_rows,)
     if scores.shape != wanted:
         raise ModelError("E-SCORE-SHAPE", f"v{model.version}", f"scores must have shape {wanted}, got {scores.shape}")
-    finite = np.isfinite(scores).all(axis=1) if scores.ndim == 2 else np.isfinite(scores)
+    answered = is_answered(scores)
     identity = batch.select(refused_schema.names[:-1]).cast(pa.schema(list(refused_schema)[:-1]))
-    kept, out = pa.array(finite), pa.array(~finite)
-    scored = [*identity.filter(kept).columns, *_score_arrays(model, scores[finite])]
-    refused = [*identity.filter(out).columns, _reasons(features.filter(out))]
+    kept, out = pa.array(answered), pa.array(~answered)
+    scored = [*identity.filter(kept).columns, *answer_arrays(model, scores[answered])]
+    refused = [*identity.filter(out).columns, refusals(features.filter(out))]
     return pa.table(scored, schema=scored_schema), pa.table(refused, schema=refused_schema)
-
-
-def _score_arrays(model: Scorer, scores: np.ndarray) -> list[pa.Array]:
-    """Columns of `_schemas` after the identity, from scores of shape (n,) or (n, n_classes)."""
-    if model.task != "multiclass":
-        return [pa.array(scores)]
-    best = scores.argmax(axis=1) if len(scores) else np.array([], dtype=np.int64)
-    labels = pa.array([str(label) for label in model.classes], pa.string()).take(pa.array(best))
-    return [pa.array(scores.max(axis=1)), labels, *(pa.array(column) for column in scores.T)]
-
-
-def _reasons(features: pa.Table) -> pa.Array:
-    """Why each row has no score: the features that are null in it."""
-    nulls = {name: pc.is_null(features[name], nan_is_null=True).to_numpy() for name in features.column_names}
-    texts = []
-    for row in range(features.num_rows):
-        missing = [name for name, mask in nulls.items() if mask[row]]
-        because = f"null features: {', '.join(missing[:5])}" if missing else "no feature is null"
-        texts.append(f"SCORE_MISSING: the model gives no finite score ({because})")
-    return pa.array(texts, pa.string())
 
 
 def _schemas(model: Scorer, features: pa.Schema, key: tuple[str, ...]) -> tuple[pa.Schema, pa.Schema]:
     """Of the scored and of the refused file; the reason comes last."""
     identity = [(name, features.field(name).type) for name in dict.fromkeys(["row_id", *key])]
-    columns = [("score", pa.float64())]
-    if model.task == "multiclass":
-        columns += [("predicted_label", pa.string()), *((name, pa.float64()) for name in _class_columns(model))]
-    return pa.schema(identity + columns), pa.schema([*identity, ("reason", pa.string())])
-
-
-def _class_columns(model: Scorer) -> list[str]:
-    """`score_<class>`; what a table column may not hold becomes '_'."""
-    columns = ["score_" + re.sub(r"\W", "_", str(label)) for label in model.classes]
-    if len(set(columns)) != len(columns):
-        raise ModelError(
-            "E-SCORE-CLASSES", f"v{model.version}", f"class names must differ in letters: {names(columns)}"
-        )
-    return columns
+    return pa.schema(identity + answer_fields(model)), pa.schema([*identity, ("reason", pa.string())])
 
 
 def _write(
