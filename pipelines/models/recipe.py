@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipelines.models.device import CPU, Device
 from pipelines.models.estimators import estimator_of
 from pipelines.models.preprocess import Preprocess, fit_preprocess, missing_values
-from pipelines.settings.training import Drop, Ensemble, SklearnEstimator, TorchMLP, Training, XGBoost
+from pipelines.settings.training import Drop, Ensemble, Model, SklearnEstimator, TorchMLP, Training, XGBoost
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything but the rows that determines a model. `is_small`: memory was short, the same with less of it."""
+    """Everything but the rows that determines a model. `is_small`: memory was short, the same with less of it.
+
+    `look` is told the loss on the validation rows after each round or epoch, and ends the fit by raising (tuning).
+    """
 
     training: Training
     types: Mapping[str, str]
@@ -42,24 +45,31 @@ class Recipe:
     threads: int
     device: Device = CPU
     is_small: bool = False
+    look: Callable[[int, float], None] | None = None
 
     def with_parameters(self, chosen: Mapping[str, Any]) -> Recipe:
         """The recipe with tuned parameters."""
         model = self.training.model
         if not chosen:
             return self
-        if isinstance(model, Ensemble):
-            raise TypeError("an ensemble is not tuned")
-        if isinstance(model, TorchMLP):
-            update = dict(chosen)
-        else:
-            # 'rounds' belongs to the model itself, the others are the library's.
-            own = {
-                name: int(value) for name, value in chosen.items() if isinstance(model, XGBoost) and name == "rounds"
-            }
-            given = {name: value for name, value in chosen.items() if name != "rounds"}
-            update = {"parameters": {**model.parameters, **given}, **own}
-        return replace(self, training=self.training.model_copy(update={"model": model.model_copy(update=update)}))
+        return replace(self, training=self.training.model_copy(update={"model": _tuned(model, chosen)}))
+
+
+def _tuned(model: Model, chosen: Mapping[str, Any]) -> Model:
+    """The model with these parameters; those of an ensemble are called `member.parameter`."""
+    if isinstance(model, Ensemble):
+        own = {
+            member: {name.partition(".")[2]: value for name, value in chosen.items() if name.startswith(f"{member}.")}
+            for member in model.members
+        }
+        members = {name: _tuned(member, own[name]) for name, member in model.members.items()}
+        return model.model_copy(update={"members": members})
+    if isinstance(model, TorchMLP):
+        return model.model_copy(update=dict(chosen))
+    given = dict(chosen)
+    # 'rounds' belongs to the model itself, the others are the library's.
+    rounds = {"rounds": int(given.pop("rounds"))} if isinstance(model, XGBoost) and "rounds" in given else {}
+    return model.model_copy(update={"parameters": {**model.parameters, **given}, **rounds})
 
 
 def prepare(recipe: Recipe, table: pa.Table) -> Preprocess:

@@ -53,7 +53,7 @@ def _trained(
         plan = _plan(recipe, preprocess, epochs, is_small)
         if processes > 1:
             return train_in_processes(plan, arrays, validation, checkpoints, processes)
-        return train_network(plan, arrays, validation, checkpoints)
+        return train_network(plan, arrays, validation, checkpoints, recipe.look)
 
     trained = smaller_if_needed(train, _WHERE)
     confirm(recipe.device, trained.device, _WHERE)

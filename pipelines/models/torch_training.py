@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -89,10 +89,16 @@ class _Progress:
         return self.epoch >= plan.epochs or (plan.patience is not None and self.bad >= plan.patience)
 
 
-def train_network(plan: Plan, rows: Arrays, validation: Arrays | None, checkpoints: Checkpoints | None) -> Trained:
+def train_network(
+    plan: Plan,
+    rows: Arrays,
+    validation: Arrays | None,
+    checkpoints: Checkpoints | None,
+    look: Callable[[int, float], None] | None = None,
+) -> Trained:
     """The network after `epochs`, or with `validation` after the best epoch, the search ended by `patience`.
 
-    In a process group every rank gets the same network; only rank 0 writes checkpoints.
+    `look` is told each epoch's loss on `validation`. In a process group every rank gets the same network; only rank 0 writes checkpoints.
 
     Raises:
         ModelError: E-TRAIN-FIT when the loss is no number any more.
@@ -102,7 +108,7 @@ def train_network(plan: Plan, rows: Arrays, validation: Arrays | None, checkpoin
     rank, ranks = _place()
     with _as_planned(plan):
         try:
-            return _train(plan, rows, validation, checkpoints, rank, ranks)
+            return _train(plan, rows, validation, checkpoints, look, rank, ranks)
         except RuntimeError as error:
             if isinstance(error, ModelError):
                 raise
@@ -110,7 +116,13 @@ def train_network(plan: Plan, rows: Arrays, validation: Arrays | None, checkpoin
 
 
 def _train(
-    plan: Plan, rows: Arrays, validation: Arrays | None, checkpoints: Checkpoints | None, rank: int, ranks: int
+    plan: Plan,
+    rows: Arrays,
+    validation: Arrays | None,
+    checkpoints: Checkpoints | None,
+    look: Callable[[int, float], None] | None,
+    rank: int,
+    ranks: int,
 ) -> Trained:
     device = _device(plan, rank)
     torch.manual_seed(_mixed(plan.seed, 0))
@@ -122,7 +134,10 @@ def _train(
         learner.epoch(progress.epoch)
         progress.epoch += 1
         if validation is not None:
-            _judge(progress, network, _shared(_loss(plan, network, validation) if rank == 0 else 0.0, network))
+            loss = _shared(_loss(plan, network, validation) if rank == 0 else 0.0, network)
+            _judge(progress, network, loss)
+            if look:
+                look(progress.epoch, loss)
         is_due = progress.epoch % plan.checkpoint_epochs == 0 or progress.stops(plan)
         if checkpoints is not None and rank == 0 and is_due:
             checkpoints.save(progress.epoch, _packed(progress, network, optimizer))

@@ -121,7 +121,10 @@ def _boost(recipe: Recipe, train: Any, watched: Any, rounds: int, checkpoints: C
             booster.update(train, progress.rounds)
             progress.rounds += 1
             if watched is not None:
-                progress.judged(_loss(booster, watched, progress.rounds), settings.early_stopping_rounds)
+                loss = _loss(booster, watched, progress.rounds)
+                progress.judged(loss, settings.early_stopping_rounds)
+                if recipe.look:
+                    recipe.look(progress.rounds, loss)
             if progress.rounds == 2:
                 reach("train.round_n")
         confirm(recipe.device, booster_device(booster), _WHERE)
