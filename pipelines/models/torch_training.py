@@ -98,7 +98,8 @@ def train_network(
 ) -> Trained:
     """The network after `epochs`, or with `validation` after the best epoch, the search ended by `patience`.
 
-    `look` is told each epoch's loss on `validation`. In a process group every rank gets the same network; only rank 0 writes checkpoints.
+    `look` is told each epoch's loss on `validation`. In a process group every rank gets the same network; only rank 0
+    writes checkpoints.
 
     Raises:
         ModelError: E-TRAIN-FIT when the loss is no number any more.
