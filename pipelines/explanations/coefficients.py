@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.explanations.contributions import LOG_ODDS, LOGARITHM, is_linear, linear_scale
 from pipelines.models.model import Model
-from pipelines.models.preprocess import Column
+from pipelines.models.prepared_column import Column
 
 MOST_ROWS = 60
 
@@ -65,6 +65,9 @@ def _terms(column: Column, weights: np.ndarray) -> Iterator[tuple[str, float, st
     values = weights[:-1] if column.indicator else weights
     if column.type == "number":
         yield column.name, float(values[0]), None
+    elif column.encoder is not None:
+        for name, weight in zip(column.encoder.names(column.name), values, strict=True):
+            yield name, float(weight), None
     else:
         for category, weight in list(zip(column.categories, values, strict=True))[1:]:
             yield f"{column.name}={category}", float(weight - values[0]), f"{column.name}={column.categories[0]}"

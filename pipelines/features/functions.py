@@ -106,11 +106,11 @@ def _check_rows(engine: Engine, rows: ir.Table, made: ir.Table, place: str) -> N
 
 
 def _typed(column: ir.Value, name: str, feature: FunctionFeature, place: str) -> ir.Value:
-    if name in feature.categories:
+    if name in (*feature.categories, *feature.texts):
         return column.cast("string")
     if column.type().is_boolean():
         return column.cast("int64").cast("float64")
     if not column.type().is_numeric() and not column.type().is_null():
         what = f"column '{name}' must be a number, got {column.type()}"
-        raise DataError("E-FEATURE-FUNCTION", place, what, "List it under 'categories' if it holds text.")
+        raise DataError("E-FEATURE-FUNCTION", place, what, "List it under 'categories' or 'texts' if it holds text.")
     return column.cast(ibis.dtype("float64"))

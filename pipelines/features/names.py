@@ -22,13 +22,13 @@ from pipelines.settings.pipeline import Pipeline
 from pipelines.settings.source import ColumnType
 from pipelines.settings.training import ForwardFill
 
-FeatureType = Literal["number", "category"]
+FeatureType = Literal["number", "category", "text"]
 _TYPES: dict[ColumnType, FeatureType] = {
     "number": "number",
     "integer": "number",
     "boolean": "number",
     "id": "category",
-    "text": "category",
+    "text": "text",
     "category": "category",
 }
 
@@ -45,7 +45,7 @@ class WindowColumn:
 
 
 def feature_types(pipeline: Pipeline) -> dict[str, FeatureType]:
-    """'number' or 'category' per model feature: `features.columns` first, then the groups in order.
+    """'number', 'category' or 'text' per model feature: `features.columns` first, then the groups in order.
 
     Raises:
         ConfigError: E-FEATURE-DUPLICATE when two features share a name, E-FEATURE-COLUMN for an unknown column,
@@ -86,7 +86,9 @@ def feature_columns(pipeline: Pipeline, group: FeatureGroup, feature: Feature) -
         return {feature.name: "number"}
     if isinstance(feature, JoinFeature):
         return {joined_name(group, column): _joined_type(pipeline, feature, column) for column in feature.columns}
-    return {name: "category" if name in feature.categories else "number" for name in feature.columns}
+    kinds: dict[str, FeatureType] = dict.fromkeys(feature.columns, "number")
+    kinds |= dict.fromkeys(feature.categories, "category")
+    return kinds | dict.fromkeys(feature.texts, "text")
 
 
 def window_columns(pipeline: Pipeline, group: FeatureGroup, feature: WindowFeature) -> list[WindowColumn]:
@@ -191,6 +193,6 @@ def _as_feature(pipeline: str, column: str, declared: dict[str, ColumnType], whe
         raise ConfigError("E-FEATURE-COLUMN", pipeline, f"{where} names the unknown column {quote(column)}", hint)
     kind = declared[column]
     if kind not in _TYPES:
-        what = f"{where} uses {quote(column)} as a feature, which is a {kind}; a feature must be a number or a category"
+        what = f"{where} uses {quote(column)} as a feature, which is a {kind}; it must be number, category or text"
         raise ConfigError("E-FEATURE-COLUMN", pipeline, what, "Use its calendar parts, or seconds_since_last.")
     return _TYPES[kind]

@@ -90,8 +90,16 @@ def _feature_problems(
         yield from _ratio_problems(pipeline, where, feature, made)
     elif isinstance(feature, JoinFeature):
         yield from _join_problems(pipeline, where, feature)
-    elif stray := set(feature.categories) - set(feature.columns):
-        yield _error(pipeline, "FUNCTION", f"{where}: 'categories' must be among 'columns', got {names(sorted(stray))}")
+    else:
+        yield from _kind_problems(pipeline, where, feature)
+
+
+def _kind_problems(pipeline: Pipeline, where: str, feature: FunctionFeature) -> Iterator[ConfigError]:
+    for key, listed in (("categories", feature.categories), ("texts", feature.texts)):
+        if stray := set(listed) - set(feature.columns):
+            yield _error(pipeline, "FUNCTION", f"{where}: '{key}' must be among 'columns', got {names(sorted(stray))}")
+    if both := set(feature.categories) & set(feature.texts):
+        yield _error(pipeline, "FUNCTION", f"{where}: a column is a category or a text, got {names(sorted(both))}")
 
 
 def _window_problems(pipeline: Pipeline, where: str, feature: WindowFeature) -> Iterator[ConfigError]:
@@ -132,7 +140,9 @@ def _ratio_problems(
     for column in (feature.numerator, feature.denominator):
         if column in made:
             if made[column][1] != "number":
-                yield _error(pipeline, "COLUMN", f"{where}: '{feature.name}' needs numbers, '{column}' is a category")
+                yield _error(
+                    pipeline, "COLUMN", f"{where}: '{feature.name}' needs numbers, '{column}' is a {made[column][1]}"
+                )
         elif _unknown(pipeline, column):
             yield _unknown_column(pipeline, where, column, [*pipeline.source.columns, *made])
         elif pipeline.source.columns[column].type not in ("number", "integer", "boolean"):

@@ -51,6 +51,7 @@ _RESERVED = {
     "n_estimators": "set training.model.rounds",
     "num_boost_round": "set training.model.rounds",
 }
+_NOT_FOR_TEXT = frozenset({"mean", "median", "mode", "knn", "iterative"})
 _OBJECTIVES: dict[Task, tuple[str, ...]] = {
     "binary": ("binary:logistic",),
     "multiclass": ("multi:softprob",),
@@ -239,6 +240,8 @@ def _missing_problems(pipeline: Pipeline, training: Training) -> list[str]:
         )
         if kind == "category" and numeric_only:
             problems.append(f"{where}: '{missing.strategy}' needs a number; use 'mode' or 'constant' for a category")
+        if kind == "text" and missing.strategy in _NOT_FOR_TEXT:
+            problems.append(f"{where}: '{missing.strategy}' is nothing for a text; use 'constant' or 'drop', or none")
         if kind == "number" and isinstance(missing, Constant) and isinstance(missing.value, str):
             problems.append(f"{where}: 'value' must be a number, got {quote(missing.value)}")
     return problems

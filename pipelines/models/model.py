@@ -30,7 +30,7 @@ _SMALL_ROWS = 16_384  # when a GPU has no room for a block
 
 @dataclass(frozen=True)
 class Model:
-    """`types`: 'number' or 'category' per feature, in training order. `classes`: labels, smallest first.
+    """`types`: 'number', 'category' or 'text' per feature, in training order. `classes`: labels, smallest first.
 
     `facts`: what else the manifest keeps (parameters, rounds, seed, library versions). `version` is 0 until the
     model is loaded from the ledger; `device` is where a loaded model scores.

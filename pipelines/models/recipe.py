@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from pipelines.models.device import CPU, Device
 from pipelines.models.estimators import estimator_of
-from pipelines.models.preprocess import Preprocess, fit_preprocess, missing_values
+from pipelines.models.preparation import fit_preprocess
+from pipelines.models.prepared_column import missing_values
+from pipelines.models.preprocess import Preprocess
 from pipelines.settings.training import Drop, Ensemble, Model, SklearnEstimator, TorchMLP, Training, XGBoost
 
 

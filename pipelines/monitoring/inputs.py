@@ -42,12 +42,16 @@ def reference_partitions(context: Context, model: Row) -> list[str]:
 
 
 def monitored_columns(context: Context, features: Snapshot, model: Row) -> dict[str, str]:
-    """'number' or 'category' per feature of the champion that the features table holds."""
+    """'number' or 'category' per feature of the champion that the features table holds; a text is a number: its length.
+
+    Hardly any text occurs twice: as categories all of them would be new every day.
+    """
     schema = features.schema()
     identity = {"row_id", "partition", *context.pipeline.key, context.pipeline.event_time}
     known = model["record"].get("features")
     wanted = list(known) if isinstance(known, list | dict) else [n for n in schema.names if n not in identity]
-    return column_kinds(schema, wanted)
+    texts = [name for name, kind in known.items() if kind == "text"] if isinstance(known, dict) else []
+    return column_kinds(schema, wanted) | {name: "number" for name in texts if name in schema.names}
 
 
 def reference_digest(context: Context, keys: Sequence[str], kinds: dict[str, str], version: int) -> str:
@@ -73,7 +77,12 @@ def champion_reference(
 
 
 def rows_of(engine: Engine, features: Snapshot, keys: Sequence[str], kinds: dict[str, str]) -> ir.Table:
-    return engine.scan(features, keys).select("row_id", "partition", *kinds)
+    """Row id, partition and the monitored columns; of a text its length in characters."""
+    rows = engine.scan(features, keys)
+    lengths = {
+        name: rows[name].length() for name, kind in kinds.items() if kind == "number" and rows[name].type().is_string()
+    }
+    return rows.mutate(**lengths).select("row_id", "partition", *kinds)
 
 
 def sample(engine: Engine, table: ir.Table, most_rows: int) -> pa.Table:

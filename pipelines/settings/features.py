@@ -93,7 +93,10 @@ class FunctionFeature(Settings):
     module: Name
     function: Name
     columns: tuple[Name, ...] = Field(min_length=1)
-    categories: tuple[Name, ...] = Field((), description="those of 'columns' that hold text; the rest are numbers")
+    categories: tuple[Name, ...] = Field(
+        (), description="those of 'columns' that hold a category; the rest are numbers"
+    )
+    texts: tuple[Name, ...] = Field((), description="those of 'columns' that hold free text")
 
 
 Feature = Annotated[

@@ -97,7 +97,7 @@ MEANINGS: dict[str, str] = {
     "Resources.retries": "for trouble with storage, time or memory; bad data is never retried, memory once",
     "Resources.retry_delay_seconds": "before the first retry; doubled for each further, plus up to as much at random",
     "Resources.max_retry_delay_seconds": "longest wait before a retry",
-    "Column.type": "`id`, `text` and `category` stay text; `timestamp` becomes UTC",
+    "Column.type": "`id` and `category` are categories as features, `text` is read as words; `timestamp` becomes UTC",
     "Column.true_tokens": "texts that mean true in a boolean column",
     "Column.false_tokens": "texts that mean false in a boolean column",
     "Limits.max_columns": "columns in the source",

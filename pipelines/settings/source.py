@@ -12,7 +12,7 @@ ColumnType = Literal["id", "text", "category", "integer", "number", "boolean", "
 
 
 class Column(Settings):
-    """One declared column. `id`, `text` and `category` stay text: leading zeros and long numbers survive."""
+    """One declared column. `id`, `text` and `category` stay as written: leading zeros and long numbers survive."""
 
     type: ColumnType
     required: bool = Field(False, description="a null here refuses the row at ingest")

@@ -14,6 +14,7 @@ from pipelines.models.model import Model
 
 _MOST_ROWS = 20
 _MOST_VALUES = 4000  # rows times features: it lies in the ledger
+_MOST_CHARACTERS = 100_000  # of their texts
 # The same files on another machine may round the last digit of a float32 differently; nobody would call that another
 # model.
 TOLERANCE = 1e-6
@@ -32,9 +33,19 @@ def take_sample(model: Model, table: pa.Table) -> dict[str, Any]:
     rows = pa.table({name: _presentable(table[name], kind) for name, kind in model.types.items()})
     wanted = max(1, min(_MOST_ROWS, _MOST_VALUES // max(1, len(model.types))))
     rows = rows.take(np.unique(np.linspace(0, max(0, rows.num_rows - 1), min(wanted, rows.num_rows)).astype(int)))
+    rows = rows.take(np.flatnonzero(_characters(rows, model).cumsum() <= _MOST_CHARACTERS))
     scores = model.predict(rows)
     usable = np.isfinite(scores) if scores.ndim == 1 else np.isfinite(scores).all(axis=1)
     return {"values": rows.filter(pa.array(usable)).to_pydict(), "scores": scores[usable].tolist()}
+
+
+def _characters(rows: pa.Table, model: Model) -> np.ndarray:
+    """`(n_rows,)` how long the texts of each row are together."""
+    found = np.zeros(rows.num_rows, dtype=np.int64)
+    for name, kind in model.types.items():
+        if kind == "text":
+            found += pc.fill_null(pc.utf8_length(rows[name]), 0).to_numpy().astype(np.int64)
+    return found
 
 
 def compare_sample(model: Model, sample: Mapping[str, Any]) -> float:

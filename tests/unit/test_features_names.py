@@ -61,8 +61,9 @@ def test_names_follow_the_rules_in_the_order_of_the_settings() -> None:
                         "kind": "function",
                         "module": "shape",
                         "function": "shape",
-                        "columns": ["shape", "size"],
+                        "columns": ["shape", "size", "remark"],
                         "categories": ["shape"],
+                        "texts": ["remark"],
                     },
                     prefix="card",
                 )
@@ -84,8 +85,18 @@ def test_names_follow_the_rules_in_the_order_of_the_settings() -> None:
         "paid_at_hour": "number",
         "shape": "category",
         "size": "number",
+        "remark": "text",
     }
     assert feature_names(settings) == list(feature_types(settings))
+
+
+def test_a_declared_text_is_a_text_as_a_feature_too() -> None:
+    columns = pipeline().source.model_dump(exclude_none=True) | {}
+    columns["columns"]["note"] = {"type": "text"}
+    assert feature_types(pipeline(source=columns, features={"columns": ["note", "country"]})) == {
+        "note": "text",
+        "country": "category",
+    }
 
 
 def test_version_of_a_group_changes_with_its_definition_only() -> None:

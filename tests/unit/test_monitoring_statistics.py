@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.engine import Engine
+from pipelines.monitoring.inputs import monitored_columns, rows_of
 from pipelines.monitoring.statistics import (
     Bins,
     ColumnStatistics,
@@ -19,6 +20,7 @@ from pipelines.monitoring.statistics import (
     profiles,
 )
 from pipelines.settings.pipeline import Resources
+from tests.builders import context, put
 
 
 @pytest.fixture
@@ -105,3 +107,17 @@ def test_times_are_not_monitored() -> None:
         [("n", pa.int64()), ("b", pa.bool_()), ("s", pa.string()), ("t", pa.timestamp("us", "UTC")), ("d", pa.date32())]
     )
     assert column_kinds(schema, ["s", "b", "t", "d", "n", "absent"]) == {"s": "category", "b": "number", "n": "number"}
+
+
+def test_a_text_is_watched_by_its_length_for_no_text_occurs_twice(tmp_path: Path) -> None:
+    run = context(tmp_path)
+    rows = {"row_id": ["a", "b", "c"], "partition": [run.key] * 3, "note": ["four", None, ""], "country": ["DE"] * 3}
+    put(run, "features", pa.table(rows))
+    model: Any = {"record": {"features": {"note": "text", "country": "category"}}}
+    snapshot = run.snapshot("features")
+    kinds = monitored_columns(run, snapshot, model)
+    assert kinds == {"note": "number", "country": "category"}
+    with run.engine("monitor") as engine:
+        watched = engine.table(rows_of(engine, snapshot, [run.key], kinds), order_by=["row_id"])
+    assert watched["note"].to_pylist() == [4, None, 0]
+    assert watched["country"].to_pylist() == ["DE"] * 3
