@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +13,12 @@ from pipelines.errors import ModelError
 from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.committee import Committee, meta_inputs
 from pipelines.models.fitting import fit
+from pipelines.models.folds import folds, latest
 from pipelines.models.model import Model
 from pipelines.models.recipe import Recipe, Rows
 from pipelines.settings.training import VALUE_TASKS, Ensemble
 
 _SELECTIONS = 100
-_LATE = 5  # one in five rows, the latest, ends the early stopping of a member that is fitted on the other folds
 _SMALLEST_PROBABILITY = 1e-15
 
 
@@ -57,18 +56,15 @@ def out_of_fold(recipe: Recipe, rows: Rows, checkpoints: Checkpoints | None = No
         for number in np.unique(fold).tolist():
             others = rows.take(fold != number)
             place = checkpoints.at(name, f"fold_{number}") if checkpoints else None
-            parts.append((fold == number, fit(own, others, _late(others), place)))
+            parts.append((fold == number, fit(own, others, latest(others), place)))
         found.append(_scored(parts, rows, name))
     return found
 
 
 def folds_of(recipe: Recipe, rows: Rows) -> np.ndarray:
     """`(n_rows,)` fold numbers."""
-    count, columns = _settings(recipe).folds, recipe.training.group
-    fold = np.arange(len(rows)) * count // max(1, len(rows))
-    if columns:
-        keys = zip(*(rows.table[column].to_pylist() for column in columns), strict=True)
-        fold = np.array([zlib.crc32(repr(key).encode()) % count for key in keys])
+    count = _settings(recipe).folds
+    fold = folds(recipe.training.group, rows.table, count)
     if len(np.unique(fold)) < 2:
         raise ModelError("E-TRAIN-FIT", "'ensemble'", f"{len(rows):,} rows cannot be divided into {count} folds")
     return fold
@@ -163,13 +159,6 @@ def _scored(parts: list[tuple[np.ndarray, Model]], rows: Rows, name: str) -> np.
             "Set training.missing so that every member can score every row.",
         )
     return result
-
-
-def _late(rows: Rows) -> np.ndarray | None:
-    """The latest rows, when both sides have two label values to tell apart."""
-    late = np.arange(len(rows)) >= len(rows) - len(rows) // _LATE
-    sides = (rows.target[late], rows.target[~late])
-    return late if all(len(np.unique(side)) > 1 for side in sides) else None
 
 
 def _equals(members: dict[str, Model]) -> Committee:
