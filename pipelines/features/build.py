@@ -21,12 +21,14 @@ from pipelines.features.calendar_parts import calendar_parts
 from pipelines.features.dimensions import joined_columns
 from pipelines.features.functions import function_columns, load_function
 from pipelines.features.inputs import Inputs, gather_inputs
+from pipelines.features.lags import lag_table
 from pipelines.features.names import (
     WindowColumn,
     feature_types,
     forward_fills,
     groups_of,
     joined_name,
+    lag_columns,
     window_columns,
 )
 from pipelines.features.windows import microseconds, window_table
@@ -38,6 +40,7 @@ from pipelines.settings.features import (
     FeatureGroup,
     FunctionFeature,
     JoinFeature,
+    LagFeature,
     RatioFeature,
     WindowFeature,
     window_seconds,
@@ -85,9 +88,9 @@ class _Builder:
         """The features table of the partition; one row per clean row, not yet in order."""
         rows = self._clean([self._context.key])
         rows = rows.select("row_id", "partition", _TIME, *_used_columns(self._pipeline))
-        for windows in self._windows():
-            self._computed.append(windows)
-            rows = _joined(rows, windows)
+        for history in [*self._windows(), *self._lags()]:
+            self._computed.append(history)
+            rows = _joined(rows, history)
         rows = self._settle(rows)
         for group in groups_of(self._pipeline):
             for feature in group.features:
@@ -111,13 +114,29 @@ class _Builder:
         """One table per entity: all windows of one entity share one pass."""
         tables = []
         for entity, windows in _windows_by_entity(self._pipeline).items():
-            used = {window.column for window in windows if window.column}
-            rows = self._clean(self._inputs.partitions)
-            events = rows.select(
-                "row_id", _TIME, *sorted({*entity, *used}), is_current=rows.partition == self._context.key
-            )
+            events = self._events({*entity, *(window.column for window in windows if window.column)})
             tables.append(window_table(self._engine, events, entity, windows, self._context.where))
         return tables
+
+    def _lags(self) -> list[ir.Table]:
+        lookback = window_seconds(self._pipeline.features.lookback)
+        return [
+            lag_table(
+                self._engine,
+                self._events({*group.entity, *feature.columns}),
+                group.entity,
+                lag_columns(group, feature),
+                lookback,
+            )
+            for group in groups_of(self._pipeline)
+            for feature in group.features
+            if isinstance(feature, LagFeature)
+        ]
+
+    def _events(self, columns: set[str]) -> ir.Table:
+        """The rows of the look-back with these columns, their time and whether they are of this partition."""
+        rows = self._clean(self._inputs.partitions)
+        return rows.select("row_id", _TIME, *sorted(columns), is_current=rows.partition == self._context.key)
 
     def _add(self, rows: ir.Table, group: FeatureGroup, feature: Feature) -> ir.Table:
         if isinstance(feature, CalendarFeature):

@@ -13,6 +13,7 @@ from pipelines.settings.features import (
     FeatureGroup,
     FunctionFeature,
     JoinFeature,
+    LagFeature,
     RatioFeature,
     Statistic,
     WindowFeature,
@@ -42,6 +43,18 @@ class WindowColumn:
     column: str | None
     seconds: int
     decimals: int
+
+
+@dataclass(frozen=True)
+class LagColumns:
+    """`values`: source column to its features, newest event first; `ages`: how long ago each event was, likewise."""
+
+    values: dict[str, list[str]]
+    ages: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        return [name for names in (*self.values.values(), self.ages) for name in names]
 
 
 def feature_types(pipeline: Pipeline) -> dict[str, FeatureType]:
@@ -80,6 +93,8 @@ def feature_columns(pipeline: Pipeline, group: FeatureGroup, feature: Feature) -
     """The columns that one feature adds, with their types."""
     if isinstance(feature, WindowFeature):
         return {column.name: _window_type(pipeline, column) for column in window_columns(pipeline, group, feature)}
+    if isinstance(feature, LagFeature):
+        return dict.fromkeys(lag_columns(group, feature).names, "number")
     if isinstance(feature, CalendarFeature):
         return {f"{feature.column}_{part}": "number" for part in feature.parts}
     if isinstance(feature, RatioFeature):
@@ -109,6 +124,13 @@ def window_columns(pipeline: Pipeline, group: FeatureGroup, feature: WindowFeatu
     ]
 
 
+def lag_columns(group: FeatureGroup, feature: LagFeature) -> LagColumns:
+    def named(stem: str) -> list[str]:
+        return [f"{joined_name(group, stem)}_lag_{step}" for step in range(1, feature.steps + 1)]
+
+    return LagColumns({column: named(column) for column in feature.columns}, named("seconds"))
+
+
 def joined_name(group: FeatureGroup, column: str) -> str:
     return f"{group.prefix}_{column}" if group.prefix else column
 
@@ -135,8 +157,8 @@ def forward_fills(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
 
 def looks_back(pipeline: Pipeline) -> bool:
     """True when features of a partition depend on rows of earlier ones."""
-    windows = any(isinstance(feature, WindowFeature) for group in groups_of(pipeline) for feature in group.features)
-    return windows or bool(forward_fills(pipeline))
+    features = [feature for group in groups_of(pipeline) for feature in group.features]
+    return any(isinstance(feature, WindowFeature | LagFeature) for feature in features) or bool(forward_fills(pipeline))
 
 
 def modules_of(pipeline: Pipeline) -> list[str]:

@@ -22,6 +22,7 @@ from pipelines.settings.features import (
     FeatureGroup,
     FunctionFeature,
     JoinFeature,
+    LagFeature,
     RatioFeature,
     WindowFeature,
     window_seconds,
@@ -84,6 +85,8 @@ def _feature_problems(
     where = f"group '{group.name}'"
     if isinstance(feature, WindowFeature):
         yield from _window_problems(pipeline, where, feature)
+    elif isinstance(feature, LagFeature):
+        yield from _lag_problems(pipeline, where, feature)
     elif isinstance(feature, CalendarFeature):
         yield from _calendar_problems(pipeline, where, feature)
     elif isinstance(feature, RatioFeature):
@@ -118,10 +121,25 @@ def _window_problems(pipeline: Pipeline, where: str, feature: WindowFeature) -> 
     kind = pipeline.source.columns[feature.column].type
     if kind not in ("number", "integer", "boolean") and (wrong := sorted(_ARITHMETIC & set(feature.statistics))):
         yield _error(pipeline, "COLUMN", f"{where}: {names(wrong)} of '{feature.column}' need a number, got a {kind}")
+    yield from _late_label(pipeline, where, feature.column)
+
+
+def _lag_problems(pipeline: Pipeline, where: str, feature: LagFeature) -> Iterator[ConfigError]:
+    if pipeline.event_time is None:
+        yield _error(pipeline, "TIME", f"{where} has lags, which need 'event_time'")
+    for column in feature.columns:
+        if _unknown(pipeline, column):
+            yield _unknown_column(pipeline, where, column)
+        elif (kind := pipeline.source.columns[column].type) not in ("number", "integer", "boolean"):
+            yield _error(pipeline, "COLUMN", f"{where}: lags of '{column}' need a number, got a {kind}")
+        yield from _late_label(pipeline, where, column)
+
+
+def _late_label(pipeline: Pipeline, where: str, column: str) -> Iterator[ConfigError]:
     label = pipeline.label
     # Without delay a label is known at its own event's time: windows over it are lags of the target, and fair.
-    if label and not label.source and feature.column == label.column and label.delay_days > 0:
-        what = f"{where} looks at the label '{feature.column}', which is known only {label.delay_days} days later"
+    if label and not label.source and column == label.column and label.delay_days > 0:
+        what = f"{where} looks at the label '{column}', which is known only {label.delay_days} days later"
         yield _error(pipeline, "LABEL", what, "Leave it out.")
 
 

@@ -95,7 +95,7 @@ def _parts(known: ir.Table, entity: Sequence[str], window: WindowColumn) -> dict
             "seconds_since_last": known.time_us.max().over(frame),
         }
         return {_part(statistic, None, seconds): everything[statistic]}
-    value = _known_value(known[column])
+    value = known_value(known[column])
     if statistic == "count":
         return {_part("count", column, seconds): value.count().over(frame)}
     if statistic == "seconds_since_last":
@@ -105,8 +105,8 @@ def _parts(known: ir.Table, entity: Sequence[str], window: WindowColumn) -> dict
             _part(statistic, column, seconds): value.notnull().ifelse(known.position, ibis.null()).max().over(frame)
         }
     if statistic in ("min", "max"):
-        number = _number(value)
-        extreme = number.min() if statistic == "min" else number.max()
+        values = number(value)
+        extreme = values.min() if statistic == "min" else values.max()
         return {_part(statistic, column, seconds): extreme.over(frame)}
     units = _units(value, window.decimals)
     parts: dict[str, ir.Value] = {
@@ -177,7 +177,7 @@ def _distinct(known: ir.Table, entity: Sequence[str], window: WindowColumn) -> i
     the count at t is the sum of all steps strictly before t: one pass, on any engine.
     """
     column = str(window.column)
-    events = known.mutate(value=_known_value(known[column])).filter(ibis._.value.notnull())
+    events = known.mutate(value=known_value(known[column])).filter(ibis._.value.notnull())
     order = ibis.window(group_by=[*entity, "value"], order_by="time_us")
     out_of_window = events.time_us + window.seconds * _MICROSECONDS
     end = ibis.least(ibis.coalesce(events.time_us.lead().over(order), out_of_window), out_of_window)
@@ -203,7 +203,7 @@ def _check_range(engine: Engine, known: ir.Table, windows: Sequence[WindowColumn
     if not summed:
         return
     largest = engine.table(
-        known.aggregate(**{column: _number(_known_value(known[column])).abs().max() for column in summed})
+        known.aggregate(**{column: number(known_value(known[column])).abs().max() for column in summed})
     ).to_pylist()[0]
     for column, window in summed.items():
         limit = _LARGEST_UNITS / 10**window.decimals
@@ -229,17 +229,17 @@ def _joins(window: WindowColumn) -> bool:
     return window.statistic == "last"
 
 
-def _known_value(column: ir.Value) -> ir.Value:
+def known_value(column: ir.Value) -> ir.Value:
     """The value, with NaN as null."""
     return column.isnan().ifelse(ibis.null(column.type()), column) if column.type().is_floating() else column
 
 
-def _number(column: ir.Value) -> ir.NumericValue:
+def number(column: ir.Value) -> ir.NumericValue:
     return column.cast("int64").cast("float64") if column.type().is_boolean() else column.cast("float64")
 
 
 def _number_or_text(column: ir.Value) -> ir.Value:
-    return column.cast("string") if column.type().is_string() else _number(column)
+    return column.cast("string") if column.type().is_string() else number(column)
 
 
 def _in_units(window: WindowColumn, events: ir.Table) -> WindowColumn:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pipelines.errors import ConfigError, did_you_mean, names, quote
 from pipelines.models.estimators import estimator_of, fitting_the_task
+from pipelines.models.sequences import sequence_problems
 from pipelines.settings.pipeline import Pipeline
 from pipelines.settings.training import (
+    NETWORKS,
     Constant,
     Ensemble,
     Fitted,
@@ -34,8 +36,8 @@ _REAL_PARAMETERS = frozenset(
     }
 )  # fmt: skip
 _TEXT_PARAMETERS = frozenset({"objective", "grow_policy", "booster", "sampling_method"})
-_TORCH_INTEGERS = frozenset({"epochs", "batch_rows"})
-_TORCH_TUNABLE = _TORCH_INTEGERS | {"learning_rate", "weight_decay", "dropout"}
+_TORCH_INTEGERS = frozenset({"epochs", "batch_rows", "channels"})
+_TORCH_TUNABLE = frozenset({"epochs", "batch_rows", "learning_rate", "weight_decay", "dropout"})
 XGBOOST_PARAMETERS = INTEGER_PARAMETERS - {"rounds"} | _REAL_PARAMETERS | _TEXT_PARAMETERS
 # What this product decides itself, and where: naming one of these is a mistake worth its own sentence.
 _RESERVED = {
@@ -72,7 +74,7 @@ def takes_integers(family: str, parameter: str, low: float) -> bool:
     """Whether tuning must try whole numbers only; `low` is the lower end of the range."""
     if family == "xgboost":
         return parameter in INTEGER_PARAMETERS
-    if family == "torch":
+    if family in NETWORKS:
         return parameter in _TORCH_INTEGERS
     return parameter in _SKLEARN_INTEGERS or (parameter in _SKLEARN_COUNTS_OR_SHARES and low >= 1)
 
@@ -84,6 +86,8 @@ def default_objective(task: Task) -> str:
 
 def model_problems(pipeline: Pipeline) -> list[str]:
     """Everything that is wrong with the model settings, one sentence each; empty when a training could start."""
+    from pipelines.features import feature_types
+
     training = pipeline.training
     if training is None:
         return []
@@ -92,6 +96,7 @@ def model_problems(pipeline: Pipeline) -> list[str]:
         *_device_problems(pipeline, training),
         *_tuning_problems(training),
         *_missing_problems(pipeline, training),
+        *sequence_problems(training, feature_types(pipeline)),
     ]
 
 
@@ -197,8 +202,9 @@ def _tuning_problems(training: Training) -> list[str]:
     if isinstance(training.model, Ensemble):
         what = "an ensemble is not tuned: tune a member alone, and write down what was found"
         return [f"E-MODEL-TUNING training.tuning: {what}"]
-    tunable = {"xgboost": INTEGER_PARAMETERS | _REAL_PARAMETERS, "torch": _TORCH_TUNABLE}.get(training.model.family)
-    family = {"xgboost": "XGBoost", "torch": "PyTorch"}.get(training.model.family)
+    networks = {"torch": _TORCH_TUNABLE, "torch_sequence": _TORCH_TUNABLE | {"channels"}}
+    tunable = ({"xgboost": INTEGER_PARAMETERS | _REAL_PARAMETERS} | networks).get(training.model.family)
+    family = {"xgboost": "XGBoost"}.get(training.model.family, "PyTorch")
     problems = []
     for name, (low, high) in training.tuning.ranges.items():
         where = f"E-MODEL-TUNING training.tuning.ranges.{name}"

@@ -79,7 +79,7 @@ def for_family(device: Device, family: str, where: str, processes: int = 1) -> D
     if family == "sklearn":
         return device.without_gpu("scikit-learn's estimators run on the CPU alone", where)
     if not _is_built_for_cuda(family):
-        package = {"xgboost": "'xgboost' in place of 'xgboost-cpu'", "torch": "'torch' for CUDA"}[family]
+        package = "'xgboost' in place of 'xgboost-cpu'" if family == "xgboost" else "'torch' for CUDA"
         return device.without_gpu(f"the {family} installed here was built without CUDA (install {package})", where)
     if processes > gpu_count():
         why = f"{processes} processes need a GPU each and {gpu_count()} are visible"
@@ -178,10 +178,9 @@ def _release_gpu_memory() -> None:
 
 def _is_built_for_cuda(family: str) -> bool:
     with suppress(ImportError):
-        library = importlib.import_module(family)
-        if family == "torch":
-            return bool(library.cuda.is_available())
-        return bool(library.build_info()["USE_CUDA"])
+        if family == "xgboost":
+            return bool(importlib.import_module(family).build_info()["USE_CUDA"])
+        return bool(importlib.import_module("torch").cuda.is_available())
     return False
 
 

@@ -20,7 +20,7 @@ from pipelines.models.device import CPU, Device, booster_device, confirm, for_fa
 from pipelines.models.estimators import ESTIMATORS
 from pipelines.models.preprocess import Preprocess
 from pipelines.models.skops_files import dump, load
-from pipelines.settings.training import VALUE_TASKS
+from pipelines.settings.training import NETWORKS, VALUE_TASKS
 
 FORMAT = 1
 # One block of rows is prepared and scored at a time, so that memory stays flat whatever the caller passes.
@@ -93,7 +93,7 @@ class Model:
             files |= {"estimator.skops": dump(self.estimator.meta)} if self.estimator.meta is not None else {}
         elif self.family == "xgboost":
             files["model.ubj"] = bytes(self.estimator.save_raw("ubj"))
-        elif self.family == "torch":
+        elif self.family in NETWORKS:
             files["network.safetensors"] = self.estimator.to_bytes()
         else:
             files["estimator.skops"] = dump(self.estimator)
@@ -161,7 +161,7 @@ class Model:
         """
         if self.family == "xgboost":
             confirm(self.device, booster_device(self.estimator), "'XGBoost'")
-        elif self.family == "torch":
+        elif self.family in NETWORKS:
             confirm(self.device, str(self.estimator.device), "'torch'")
         elif self.family == "ensemble":
             for member in self.estimator.members.values():
@@ -176,7 +176,8 @@ class Model:
         refused = self.preprocess.refused(table)
         if not self._takes_missing:
             # A category that is missing or unseen is a code of NaN, which a network takes.
-            numbers = [index for index, kind in enumerate(self.preprocess.output_types) if kind == "q"]
+            kinds = enumerate(self.preprocess.output_types)
+            numbers = [index for index, kind in kinds if kind == "q" and index not in self._masked]
             refused |= np.isnan(matrix[:, numbers]).any(axis=1)
             matrix[:, numbers] = np.nan_to_num(matrix[:, numbers])
         scores = smaller_if_needed(
@@ -192,7 +193,7 @@ class Model:
     def _raw(self, matrix: np.ndarray) -> np.ndarray:
         if self.family == "xgboost":
             scores = self._boosted(matrix)
-        elif self.family == "torch":
+        elif self.family in NETWORKS:
             scores = self.estimator.scores(matrix, self.task)
         elif self.task in VALUE_TASKS:
             scores = self.estimator.predict(matrix)
@@ -231,6 +232,12 @@ class Model:
         return scores
 
     @property
+    def _masked(self) -> frozenset[int]:
+        """Prepared columns whose missing values mean something to the network."""
+        masked: frozenset[int] = self.estimator.shape.masked if self.family in NETWORKS else frozenset()
+        return masked
+
+    @property
     def _takes_missing(self) -> bool:
         return self.family == "xgboost" or (self.family == "sklearn" and ESTIMATORS[self.estimator_name].takes_missing)
 
@@ -239,7 +246,7 @@ class Model:
         if self.family == "xgboost":
             gains = self.estimator.get_score(importance_type="total_gain")
             return np.array([gains.get(f"f{index}", 0.0) for index in range(len(outputs))])
-        if self.family == "torch":
+        if self.family in NETWORKS:
             return np.asarray(self.estimator.importance())
         fitted = self.estimator
         if hasattr(fitted, "calibrated_classifiers_"):
@@ -265,7 +272,7 @@ def _load_estimator(saved: Mapping[str, Any], files: Mapping[str, bytes], thread
         booster = xgboost.Booster({"nthread": threads, "device": device.kind})
         booster.load_model(bytearray(files["model.ubj"]))
         return booster
-    if saved["family"] == "torch":
+    if saved["family"] in NETWORKS:
         import torch
 
         from pipelines.models.torch_network import Network, Shape

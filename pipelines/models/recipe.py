@@ -14,7 +14,17 @@ from pipelines.models.estimators import estimator_of
 from pipelines.models.preparation import fit_preprocess
 from pipelines.models.prepared_column import missing_values
 from pipelines.models.preprocess import Preprocess
-from pipelines.settings.training import Drop, Ensemble, Model, SklearnEstimator, TorchMLP, Training, XGBoost
+from pipelines.models.sequences import masked_features
+from pipelines.settings.training import (
+    Drop,
+    Ensemble,
+    Model,
+    SklearnEstimator,
+    TorchMLP,
+    TorchSequence,
+    Training,
+    XGBoost,
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,7 @@ def prepare(recipe: Recipe, table: pa.Table) -> Preprocess:
         scaled=is_network or (own is not None and own.scaled),
         takes_missing=own.takes_missing if own else not is_network,
         seed=recipe.training.seed,
+        masked=masked_features(recipe.types) if isinstance(model, TorchSequence) else frozenset(),
     )
 
 

@@ -14,8 +14,9 @@ from pipelines.models.preprocess import Preprocess
 from pipelines.models.recipe import Recipe, Rows, prepare
 from pipelines.models.torch_network import Shape
 from pipelines.models.torch_processes import train_in_processes
+from pipelines.models.torch_sequence import SequenceShape
 from pipelines.models.torch_training import Arrays, Plan, Trained, train_network
-from pipelines.settings.training import TorchMLP
+from pipelines.settings.training import TorchMLP, TorchSequence
 
 _WHERE = "'torch'"
 
@@ -89,9 +90,12 @@ def _shape(recipe: Recipe, preprocess: Preprocess) -> Shape:
         *outer, code = settings.hidden_layers
         layers = [*outer, min(code, max(1, inputs // 2)), *reversed(outer)]
         return Shape.of(preprocess, layers, inputs, settings.dropout, code=len(outer))
-    return Shape.of(
-        preprocess, settings.hidden_layers, len(recipe.classes) if task == "multiclass" else 1, settings.dropout
-    )
+    outputs = len(recipe.classes) if task == "multiclass" else 1
+    sequence = None
+    if isinstance(settings, TorchSequence):
+        names = preprocess.output_names
+        sequence = SequenceShape.of(settings.network, settings.channels, names, recipe.types)
+    return Shape.of(preprocess, settings.hidden_layers, outputs, settings.dropout, sequence=sequence)
 
 
 def _arrays(preprocess: Preprocess, rows: Rows) -> Arrays:
@@ -119,8 +123,8 @@ def _model(recipe: Recipe, preprocess: Preprocess, trained: Trained, rows: Rows,
         errors = trained.network.scores(preprocess.transform(rows.table, np.float32), "anomaly")
         facts["typical"] = float(np.median(errors))
     return Model(
-        "torch",
-        "TorchMLP",
+        settings.family,
+        type(settings).__name__,
         recipe.training.task,
         dict(recipe.types),
         recipe.classes,

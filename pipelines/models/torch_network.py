@@ -1,4 +1,4 @@
-"""The multilayer perceptron: its shape, its scores, and its weights as safetensors."""
+"""The multilayer perceptron, with or without a sequence before it: shape, scores, and weights as safetensors."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import nn
 from pipelines.errors import ModelError
 from pipelines.models.device import gpu_trouble
 from pipelines.models.preprocess import Preprocess
+from pipelines.models.torch_sequence import Events, SequenceShape, encoder_of
 
 # Standard deviations beyond which a number says no more: an absurd input must not overflow the network.
 _FARTHEST = 20.0
@@ -28,6 +29,7 @@ _WIDEST_EMBEDDING = 50
 class Shape:
     """`categories`: for each column of the input 0 for a number, else how many known categories its codes number.
     `code`: the hidden layer of an autoencoder that is its code; it is linear, as one neuron must tell two directions.
+    `sequence`: the columns that are an entity's last events, and what reads them.
     """
 
     categories: tuple[int, ...]
@@ -35,15 +37,22 @@ class Shape:
     outputs: int
     dropout: float
     code: int | None = None
+    sequence: SequenceShape | None = None
 
     @classmethod
     def of(
-        cls, preprocess: Preprocess, hidden: Sequence[int], outputs: int, dropout: float, code: int | None = None
+        cls,
+        preprocess: Preprocess,
+        hidden: Sequence[int],
+        outputs: int,
+        dropout: float,
+        code: int | None = None,
+        sequence: SequenceShape | None = None,
     ) -> Shape:
         known = {column.name: len(column.categories) for column in preprocess.columns if column.type == "category"}
         kinds = zip(preprocess.output_names, preprocess.output_types, strict=True)
         categories = tuple(max(1, known[name]) if kind == "c" else 0 for name, kind in kinds)
-        return cls(categories, tuple(hidden), outputs, dropout, code)
+        return cls(categories, tuple(hidden), outputs, dropout, code, sequence)
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Shape:
@@ -53,10 +62,18 @@ class Shape:
             int(saved["outputs"]),
             float(saved["dropout"]),
             saved.get("code"),
+            SequenceShape.from_dict(saved["sequence"]) if saved.get("sequence") else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        found = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        found.pop("sequence")
+        return found | ({"sequence": self.sequence.to_dict()} if self.sequence else {})
+
+    @property
+    def masked(self) -> frozenset[int]:
+        """Columns that may be missing: there was no such event."""
+        return self.sequence.inputs if self.sequence else frozenset()
 
 
 class Network(nn.Module):
@@ -67,6 +84,7 @@ class Network(nn.Module):
 
     numbers: list[int]
     codes: list[int]
+    sequence: Events | None
     center: torch.Tensor
     scale: torch.Tensor
 
@@ -74,12 +92,16 @@ class Network(nn.Module):
         """`center` and `scale` of a regression's target."""
         super().__init__()
         self.shape = shape
-        self.numbers = [column for column, known in enumerate(shape.categories) if not known]
+        self.numbers = [
+            column for column, known in enumerate(shape.categories) if not known and column not in shape.masked
+        ]
         self.codes = [column for column, known in enumerate(shape.categories) if known]
         self.embeddings = nn.ModuleList(
             nn.Embedding(known + 1, _width(known), padding_idx=0) for known in shape.categories if known
         )
+        self.sequence = encoder_of(shape.sequence) if shape.sequence else None
         width = len(self.numbers) + sum(_width(known) for known in shape.categories if known)
+        width += self.sequence.outputs if self.sequence else 0
         layers: list[nn.Module] = []
         for number, neurons in enumerate(shape.hidden):
             layers += [nn.Linear(width, neurons)]
@@ -95,7 +117,8 @@ class Network(nn.Module):
     def inputs(self, x: torch.Tensor) -> torch.Tensor:
         codes = torch.nan_to_num(x[:, self.codes], nan=-1.0).long() + 1
         embedded = [table(codes[:, index]) for index, table in enumerate(self.embeddings)]
-        return torch.cat([x[:, self.numbers].clamp(-_FARTHEST, _FARTHEST), *embedded], dim=1)
+        events = [self.sequence(x, _FARTHEST)] if self.sequence else []
+        return torch.cat([x[:, self.numbers].clamp(-_FARTHEST, _FARTHEST), *embedded, *events], dim=1)
 
     @property
     def device(self) -> torch.device:
@@ -137,7 +160,10 @@ class Network(nn.Module):
         return found[: len(matrix)].cpu().numpy()
 
     def importance(self) -> np.ndarray:
-        """`(n_columns,)` mean absolute weight of each input into the first layer; of a category, over its values."""
+        """`(n_columns,)` mean absolute weight of each input into the first layer; of a category, over its values.
+
+        Of events: of their channel into the encoder, times that of the encoder into the first layer.
+        """
         weights = {name: value.detach().double().cpu() for name, value in self.state_dict().items()}
         first = weights["layers.0.weight"]
         result = np.zeros(len(self.shape.categories))
@@ -147,6 +173,12 @@ class Network(nn.Module):
             values = weights[f"embeddings.{index}.weight"][1:]
             result[column] = float((values @ first[:, start : start + values.shape[1]].T).abs().mean())
             start += values.shape[1]
+        if self.sequence:
+            own = (
+                self.sequence.first_weights().detach().double().cpu().abs().mean(dim=0) * first[:, start:].abs().mean()
+            )
+            for step in self.sequence.shape.columns:
+                result[list(step)] = own.numpy()
         return result
 
     def to_bytes(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Settings of features: groups of windows, ratios, calendar parts, joins and reviewed functions."""
+"""Settings of features: groups of windows, lags, ratios, calendar parts, joins and reviewed functions."""
 
 from __future__ import annotations
 
@@ -54,6 +54,18 @@ class WindowFeature(Settings):
         return self
 
 
+class LagFeature(Settings):
+    """The entity's last events strictly before this one, newest first, within the look-back.
+
+    Column names: `<column>_lag_1` to `<column>_lag_<steps>` per column and `seconds_lag_1` ... for how long before
+    this row each event was, all behind `<prefix>_` when the group sets one. A step without an event is null.
+    """
+
+    kind: Literal["lag"]
+    columns: tuple[Name, ...] = Field(min_length=1)
+    steps: int = Field(8, ge=1, le=64, description="how many events back")
+
+
 class CalendarFeature(Settings):
     """Parts of a timestamp, in the pipeline's time zone: `<column>_<part>`."""
 
@@ -100,7 +112,8 @@ class FunctionFeature(Settings):
 
 
 Feature = Annotated[
-    WindowFeature | CalendarFeature | RatioFeature | JoinFeature | FunctionFeature, Field(discriminator="kind")
+    WindowFeature | LagFeature | CalendarFeature | RatioFeature | JoinFeature | FunctionFeature,
+    Field(discriminator="kind"),
 ]
 
 
@@ -111,16 +124,17 @@ class FeatureGroup(Settings):
     """
 
     name: Name
-    entity: tuple[Name, ...] = Field((), description="columns that identify the entity; needed by windows")
+    entity: tuple[Name, ...] = Field((), description="columns that identify the entity; needed by windows and lags")
     owner: str
     description: str = ""
     prefix: Name | None = None
     features: tuple[Feature, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _windows_have_entity(self) -> FeatureGroup:
-        if not self.entity and any(isinstance(feature, WindowFeature) for feature in self.features):
-            raise ValueError(f"feature group '{self.name}' has windows and therefore needs 'entity'")
+    def _history_has_entity(self) -> FeatureGroup:
+        for kind, what in ((WindowFeature, "windows"), (LagFeature, "lags")):
+            if not self.entity and any(isinstance(feature, kind) for feature in self.features):
+                raise ValueError(f"feature group '{self.name}' has {what} and therefore needs 'entity'")
         return self
 
 

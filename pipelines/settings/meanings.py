@@ -6,6 +6,13 @@ Keys are `<settings class>.<key>`. A test holds this table complete and free of 
 from __future__ import annotations
 
 _INDICATOR = "also give the model a 0/1 column that says where the value was missing"
+_NETWORK = {
+    "hidden_layers": "neurons of each layer between input and output",
+    "dropout": "share of neurons that are silent in a training step",
+    "epochs": "most passes over the training rows",
+    "learning_rate": "of AdamW",
+    "weight_decay": "of AdamW",
+}
 _SOURCE = {
     "columns": "the columns that are read, by name, with their types; others are ignored or refused",
     "null_tokens": "texts that mean 'no value' in every column",
@@ -115,11 +122,8 @@ MEANINGS: dict[str, str] = {
     "XGBoost.family": "gradient boosted trees",
     "XGBoost.rounds": "most trees",
     "TorchMLP.family": "a neural network in PyTorch",
-    "TorchMLP.hidden_layers": "neurons of each layer between input and output",
-    "TorchMLP.dropout": "share of neurons that are silent in a training step",
-    "TorchMLP.epochs": "most passes over the training rows",
-    "TorchMLP.learning_rate": "of AdamW",
-    "TorchMLP.weight_decay": "of AdamW",
+    "TorchSequence.family": "a neural network over an entity's last events, in PyTorch",
+    **{f"{kind}.{key}": text for kind in ("TorchMLP", "TorchSequence") for key, text in _NETWORK.items()},
     "SklearnEstimator.family": "an estimator of scikit-learn",
     "SklearnEstimator.parameters": "the estimator's own arguments",
     "Ensemble.family": "several models together",
@@ -146,6 +150,8 @@ MEANINGS: dict[str, str] = {
     "WindowFeature.kind": "over an entity's earlier events",
     "WindowFeature.column": "what is counted, summed, ...; none for `count` and `seconds_since_last`",
     "WindowFeature.statistics": "one column each per window",
+    "LagFeature.kind": "an entity's last events, one by one",
+    "LagFeature.columns": "numbers of those events; one column each per step",
     "CalendarFeature.kind": "parts of a timestamp",
     "CalendarFeature.column": "the timestamp",
     "CalendarFeature.parts": "one column each",

@@ -13,6 +13,9 @@ Task = Literal["binary", "multiclass", "regression", "quantile", "anomaly"]
 VALUE_TASKS: frozenset[str] = frozenset({"regression", "quantile"})
 TWO_VALUED_TASKS: frozenset[str] = frozenset({"binary", "anomaly"})
 
+# Families that are networks in PyTorch.
+NETWORKS: frozenset[str] = frozenset({"torch", "torch_sequence"})
+
 
 class Drop(Settings):
     strategy: Literal["drop"]  # rows without a value are left out of training and refused in scoring
@@ -96,6 +99,19 @@ class TorchMLP(Settings):
     checkpoint_epochs: PositiveInt = Field(5, description="a killed training goes on from here")
 
 
+class TorchSequence(TorchMLP):
+    """An encoder of the entity's last events, whose result joins the other features on their way into the layers.
+
+    It reads the features of kind `lag` (all numbers named `<column>_lag_<step>`); a step without an event is masked.
+    """
+
+    family: Literal["torch_sequence"]  # type: ignore[assignment]  # all else of a perceptron holds for it, too
+    network: Literal["cnn", "lstm"] = Field(
+        "cnn", description="`cnn`: convolutions over neighbouring events; `lstm`: from the oldest to the newest event"
+    )
+    channels: PositiveInt = Field(32, description="numbers that the encoder makes of each event")
+
+
 class SklearnEstimator(Settings):
     """A scikit-learn estimator from an allow-list in code (pipelines/models/)."""
 
@@ -104,7 +120,7 @@ class SklearnEstimator(Settings):
     parameters: dict[str, Any] = {}
 
 
-Member = Annotated[XGBoost | TorchMLP | SklearnEstimator, Field(discriminator="family")]
+Member = Annotated[XGBoost | TorchMLP | TorchSequence | SklearnEstimator, Field(discriminator="family")]
 
 
 class Ensemble(Settings):
@@ -120,7 +136,7 @@ class Ensemble(Settings):
     copies: int = Field(10, ge=2, le=100, description="of each member, with `bagging`")
 
 
-Model = Annotated[XGBoost | TorchMLP | SklearnEstimator | Ensemble, Field(discriminator="family")]
+Model = Annotated[XGBoost | TorchMLP | TorchSequence | SklearnEstimator | Ensemble, Field(discriminator="family")]
 
 
 class Tuning(Settings):

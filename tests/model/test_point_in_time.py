@@ -33,6 +33,7 @@ EVERYTHING = [
     {"kind": "ratio", "name": "to_mean", "numerator": "amount_eur", "denominator": "amount_eur_mean_2d"},
     {"kind": "join", "dimension": "cards", "columns": ["limit_eur"]},
     {"kind": "calendar", "column": "paid_at", "parts": ["hour"]},
+    {"kind": "lag", "columns": ["amount_eur"], "steps": 3},
 ]
 FILL = {"missing": {"country": {"strategy": "forward_fill", "entity": ["card_id"]}}, "task": "binary"}
 
@@ -80,7 +81,7 @@ def _built(root: Path, days: dict[str, list[dict[str, Any]]], terms: list[tuple[
     _cards(run, *terms)
     build_features(run)
     rows = run.snapshot("features").read([DAY]).to_pylist()
-    assert len(feature_names(run.pipeline)) == 24
+    assert len(feature_names(run.pipeline)) == 30
     return rows
 
 
@@ -99,7 +100,8 @@ def expected(tmp_path_factory: pytest.TempPathFactory, days: dict[str, list[dict
 
 def test_features_use_what_happened_before(expected: list[dict[str, Any]]) -> None:
     """Guards the other tests: features that are all null could not change."""
-    for name in ("count_2d", "amount_eur_std_2d", "country_distinct_2d", "limit_eur", "to_mean"):
+    lags = ("amount_eur_lag_3", "seconds_lag_1")
+    for name in ("count_2d", "amount_eur_std_2d", "country_distinct_2d", "limit_eur", "to_mean", *lags):
         assert len({row[name] for row in expected}) > 1, name
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.errors import ConfigError
 from pipelines.features import feature_names, feature_problems, feature_types
-from pipelines.features.names import group_versions
+from pipelines.features.names import group_versions, looks_back
 from pipelines.home import REPOSITORY
 from pipelines.settings import load_pipeline, pipeline_names
 from pipelines.settings.pipeline import Pipeline
@@ -57,6 +57,7 @@ def test_names_follow_the_rules_in_the_order_of_the_settings() -> None:
                     {"kind": "join", "dimension": "cards", "columns": ["limit_eur", "card_type"]},
                     {"kind": "ratio", "name": "to_limit", "numerator": "amount_eur", "denominator": "card_limit_eur"},
                     {"kind": "calendar", "column": "paid_at", "parts": ["hour"]},
+                    {"kind": "lag", "columns": ["amount_eur"], "steps": 2},
                     {
                         "kind": "function",
                         "module": "shape",
@@ -83,6 +84,10 @@ def test_names_follow_the_rules_in_the_order_of_the_settings() -> None:
         "card_card_type": "category",
         "to_limit": "number",
         "paid_at_hour": "number",
+        "card_amount_eur_lag_1": "number",
+        "card_amount_eur_lag_2": "number",
+        "card_seconds_lag_1": "number",
+        "card_seconds_lag_2": "number",
         "shape": "category",
         "size": "number",
         "remark": "text",
@@ -116,6 +121,7 @@ def test_shared_group_is_taken_from_the_loaded_ones() -> None:
 
 RATIO = {"kind": "ratio", "name": "share", "numerator": "amount_eur", "denominator": "amount_eur"}
 JOIN = {"kind": "join", "dimension": "cards", "columns": ["limit_eur"]}
+LAG = {"kind": "lag", "columns": ["amount_eur"], "steps": 3}
 NO_TIME = {"event_time": None}
 DELAYED = {"label": {"column": "is_fraud", "delay_days": 2}}
 FILL = {"strategy": "forward_fill", "entity": ["card_id"]}
@@ -175,6 +181,22 @@ FILL = {"strategy": "forward_fill", "entity": ["card_id"]}
             id="window-longer-than-the-look-back",
         ),
         pytest.param(with_features(COUNT, **NO_TIME), "E-FEATURE-TIME .*windows", id="window-without-time"),
+        pytest.param(with_features(LAG, **NO_TIME), "E-FEATURE-TIME .*lags", id="lags-without-time"),
+        pytest.param(
+            with_features(LAG | {"columns": ["country"]}),
+            "E-FEATURE-COLUMN .*lags of 'country' need a number, got a category",
+            id="lags-of-text",
+        ),
+        pytest.param(
+            with_features(LAG | {"columns": ["is_fraud"]}, **DELAYED),
+            "E-FEATURE-LABEL .*'is_fraud', which is known only 2.0 days later",
+            id="lags-of-a-label-that-is-not-known-yet",
+        ),
+        pytest.param(
+            with_features(LAG, LAG | {"columns": ["is_fraud"], "steps": 1}),
+            "E-FEATURE-DUPLICATE .*'seconds_lag_1'.*give one group a 'prefix'",
+            id="lags-twice-in-a-group",
+        ),
         pytest.param(with_features(JOIN, **NO_TIME), "E-FEATURE-TIME .*'cards'", id="join-as-of-without-time"),
         pytest.param(
             with_features(columns=("is_fraud",)),
@@ -224,6 +246,13 @@ def test_names_raise_the_first_problem_of_names() -> None:
         feature_names(with_features(COUNT, COUNT))
     with pytest.raises(ConfigError, match="E-FEATURE-COLUMN"):
         feature_names(with_features({"kind": "window", "column": "amont", "statistics": ["last"]}))
+
+
+def test_lags_need_an_entity_and_read_earlier_partitions() -> None:
+    with pytest.raises(ValueError, match="feature group 'cards' has lags and therefore needs 'entity'"):
+        pipeline(features={"groups": [group(LAG, entity=[])]})
+    assert looks_back(with_features(LAG))
+    assert not looks_back(with_features(RATIO))
 
 
 def test_window_over_a_label_without_delay_is_a_lag_and_fair() -> None:
