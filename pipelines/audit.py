@@ -44,7 +44,7 @@ def audit(context: Context) -> Summary:
     """Judges the staged scores of this run, records PASS or FAIL with all numbers, and refuses when one check fails.
 
     Raises:
-        DataError: E-AUDIT-<CHECK>: SHARDS, ROWS, KEYS, FINITE, RANGE, CONSTANT, REFUSED, SHIFT, AGE, MODEL.
+        DataError: E-AUDIT-<CHECK>: SHARDS, ROWS, KEYS, FINITE, RANGE, INTERVAL, CONSTANT, REFUSED, SHIFT, AGE, MODEL.
         ModelError: E-MODEL-HASH when the artifact does not verify.
     """
     pin = pinned(context)
@@ -68,6 +68,7 @@ def _judge(context: Context, pin: Pin, scores: Scores) -> Findings:
         table = engine.read_parquet(scores.scored_files)
         _check_keys(engine, table, pin, findings)
         _check_values(context, engine, table, findings)
+        _check_certainty(engine, table, pin, findings)
         _check_shift(context, pin, engine, table, findings)
     return findings
 
@@ -152,6 +153,30 @@ def _check_values(context: Context, engine: Engine, table: ir.Table, findings: F
         if name == "score" and row["rows"] >= _ROWS_FOR_CONSTANT and not context.pipeline.audit.allow_constant:
             what = f"scores must differ, but all {row['rows']} are {low:.6g} (audit.allow_constant permits it)"
             findings.require(low < high, "CONSTANT", what)
+
+
+def _check_certainty(engine: Engine, table: ir.Table, pin: Pin, findings: Findings) -> None:
+    """What stands beside the score fits it; of a model that cannot say it, in no row."""
+    rules = {
+        "confidence": lambda: table.confidence.between(0, 1) & (table.confidence <= _LARGEST),
+        "prediction_set": lambda: table.prediction_set.length() > 0,
+        "prediction_low": lambda: (table.prediction_low <= table.score) & (table.prediction_low >= -_LARGEST),
+        "prediction_high": lambda: (table.prediction_high >= table.score) & (table.prediction_high <= _LARGEST),
+    }
+    for name in pin.certainty:
+        counts = table.aggregate(rows=table.count(), known=table[name].notnull().sum(), fitting=rules[name]().sum())
+        row = engine.table(counts).to_pylist()[0]
+        known, fitting = int(row["known"] or 0), int(row["fitting"] or 0)
+        findings.numbers[name] = {"known": known, "fitting": fitting}
+        is_empty = known == 0 and name != "confidence"
+        if is_empty and row["rows"]:
+            findings.notes.append(f"'{name}' is empty: the model was trained without training.intervals")
+        findings.require(
+            is_empty or fitting == row["rows"],
+            "INTERVAL",
+            f"'{name}' must fit the score in all {row['rows']} rows, but is missing or does not in "
+            f"{row['rows'] - fitting}",
+        )
 
 
 def _is_probability(context: Context) -> bool:

@@ -17,7 +17,10 @@ from pipelines.context import Context
 from pipelines.errors import DataError, ModelError, did_you_mean, names
 from pipelines.failpoints import reach
 from pipelines.models.answers import answer_arrays, answer_fields, is_answered, refusals
+from pipelines.models.certainty import certainty_arrays, certainty_fields
 from pipelines.models.device import resolve
+from pipelines.models.intervals import Conformal
+from pipelines.settings.training import WIDE_TASKS
 from pipelines.staged import Pin, Shard, champion_for, decide_pin, open_pin, shard_of, why_nothing
 from pipelines.storage.durable import named_errors
 
@@ -39,7 +42,11 @@ class Scorer(Protocol):
     def classes(self) -> list[str]: ...
     @property
     def version(self) -> int: ...
+    @property
+    def conformal(self) -> Conformal | None: ...
     def predict(self, table: pa.Table) -> np.ndarray: ...
+    def uncalibrated(self, table: pa.Table) -> np.ndarray: ...
+    def calibrated(self, scores: np.ndarray) -> np.ndarray: ...
     def used_device(self) -> dict[str, str]: ...
 
 
@@ -111,9 +118,9 @@ def _stage(context: Context, pin: Pin, place: Shard, scratch: Path) -> dict[str,
     _check_features(context, model, files)
     columns = list(dict.fromkeys(["row_id", *pin.key, *model.features]))
     batches = _rows(files, [(start, stop) for _, start, stop in parts], columns, context.batch_rows)
-    schemas = _schemas(model, features.schema(), pin.key)
+    schemas = _schemas(model, features.schema(), pin)
     paths = scratch / place.scored, scratch / place.refused
-    counts = _write(paths, _ahead(_split(model, batch, schemas) for batch in _ahead(batches)), schemas)
+    counts = _write(paths, _ahead(_split(model, batch, schemas, pin.certainty) for batch in _ahead(batches)), schemas)
     return place.finish(pin, scratch, *counts, model.used_device())
 
 
@@ -180,26 +187,33 @@ def _ahead(items: Iterable[Item]) -> Iterator[Item]:
             yield item
 
 
-def _split(model: Scorer, batch: pa.Table, schemas: tuple[pa.Schema, pa.Schema]) -> tuple[pa.Table, pa.Table]:
+def _split(
+    model: Scorer, batch: pa.Table, schemas: tuple[pa.Schema, pa.Schema], certainty: tuple[str, ...]
+) -> tuple[pa.Table, pa.Table]:
     """Scored rows and refused rows of one batch."""
     scored_schema, refused_schema = schemas
     features = batch.select(model.features)
-    scores = np.asarray(model.predict(features), dtype=np.float64)
-    wanted = (batch.num_rows, len(model.classes)) if model.task == "multiclass" else (batch.num_rows,)
+    uncalibrated = model.uncalibrated(features) if certainty else None
+    predicted = model.predict(features) if uncalibrated is None else model.calibrated(uncalibrated)
+    scores = np.asarray(predicted, dtype=np.float64)
+    wanted = (batch.num_rows, len(model.classes)) if model.task in WIDE_TASKS else (batch.num_rows,)
     if scores.shape != wanted:
         raise ModelError("E-SCORE-SHAPE", f"v{model.version}", f"scores must have shape {wanted}, got {scores.shape}")
     answered = is_answered(scores)
     identity = batch.select(refused_schema.names[:-1]).cast(pa.schema(list(refused_schema)[:-1]))
     kept, out = pa.array(answered), pa.array(~answered)
     scored = [*identity.filter(kept).columns, *answer_arrays(model, scores[answered])]
+    if uncalibrated is not None:
+        scored += certainty_arrays(model, certainty, uncalibrated[answered], scores[answered])
     refused = [*identity.filter(out).columns, refusals(features.filter(out))]
     return pa.table(scored, schema=scored_schema), pa.table(refused, schema=refused_schema)
 
 
-def _schemas(model: Scorer, features: pa.Schema, key: tuple[str, ...]) -> tuple[pa.Schema, pa.Schema]:
+def _schemas(model: Scorer, features: pa.Schema, pin: Pin) -> tuple[pa.Schema, pa.Schema]:
     """Of the scored and of the refused file; the reason comes last."""
-    identity = [(name, features.field(name).type) for name in dict.fromkeys(["row_id", *key])]
-    return pa.schema(identity + answer_fields(model)), pa.schema([*identity, ("reason", pa.string())])
+    identity = [(name, features.field(name).type) for name in dict.fromkeys(["row_id", *pin.key])]
+    scored = [*identity, *answer_fields(model), *certainty_fields(pin.certainty)]
+    return pa.schema(scored), pa.schema([*identity, ("reason", pa.string())])
 
 
 def _write(

@@ -15,6 +15,7 @@ from typing import Any
 from pipelines.context import Context
 from pipelines.errors import DataError, StorageError
 from pipelines.ledger import Row
+from pipelines.settings.pipeline import confidence_columns
 from pipelines.storage.digests import combined
 from pipelines.storage.durable import canonical_json, sha256_of
 from pipelines.storage.files import Files
@@ -50,10 +51,11 @@ class Pin:
     features_rows: int
     key: tuple[str, ...]
     shards: int
+    certainty: tuple[str, ...] = ()  # columns beside the score
 
     @property
     def digest(self) -> str:
-        return combined(*asdict(self).values())
+        return combined(*(value for name, value in asdict(self).items() if name != "certainty" or value))
 
     def features(self, context: Context) -> Snapshot:
         return Snapshot(context.home.table(context.name, "features"), self.features_version)
@@ -121,6 +123,7 @@ def _decided(context: Context) -> Pin | None:
         features_rows=features["row_count"],
         key=context.pipeline.key,
         shards=context.pipeline.score.shards,
+        certainty=confidence_columns(context.pipeline),
     )
 
 
@@ -129,10 +132,12 @@ def _parsed(context: Context, content: bytes | None) -> tuple[Pin | None, bool]:
     if content is None:
         return None, False
     known = json.loads(content)
-    pin = Pin(**known["pin"] | {"key": tuple(known["pin"]["key"])})
+    tuples = {name: tuple(known["pin"].get(name, ())) for name in ("key", "certainty")}
+    pin = Pin(**known["pin"] | tuples)
     features = context.ledger.publication(context.name, "features", context.key)
     is_current = features is not None and features["content_digest"] == pin.features_digest
     is_current = is_current and pin.key == context.pipeline.key and pin.shards == context.pipeline.score.shards
+    is_current = is_current and pin.certainty == confidence_columns(context.pipeline)
     return (pin if is_current else None), known["is_closed"]
 
 

@@ -15,9 +15,11 @@ import pyarrow as pa
 from pipelines.errors import ModelError
 from pipelines.models.anomalies import anomaly_score, strangeness
 from pipelines.models.artifact import artifact_sha256, read_artifact, write_artifact
+from pipelines.models.calibration import Calibrator
 from pipelines.models.committee import Committee, files_of
 from pipelines.models.device import CPU, Device, booster_device, confirm, for_family, gpu_trouble, smaller_if_needed
 from pipelines.models.estimators import ESTIMATORS
+from pipelines.models.intervals import Conformal
 from pipelines.models.preprocess import Preprocess
 from pipelines.models.skops_files import dump, load
 from pipelines.settings.training import NETWORKS, VALUE_TASKS
@@ -33,7 +35,8 @@ class Model:
     """`types`: 'number', 'category' or 'text' per feature, in training order. `classes`: labels, smallest first.
 
     `facts`: what else the manifest keeps (parameters, rounds, seed, library versions). `version` is 0 until the
-    model is loaded from the ledger; `device` is where a loaded model scores.
+    model is loaded from the ledger; `device` is where a loaded model scores. `calibrator` and `conformal` are what
+    was learnt on rows that were kept back, when `training.calibration` or `training.intervals` ask for it.
     """
 
     family: str
@@ -46,6 +49,8 @@ class Model:
     facts: dict[str, Any]
     version: int = 0
     device: Device = CPU
+    calibrator: Calibrator | None = None
+    conformal: Conformal | None = None
 
     @property
     def features(self) -> list[str]:
@@ -61,11 +66,19 @@ class Model:
         Raises:
             DataError: E-SCORE-SCHEMA when a feature is absent or of another type.
         """
+        return self.calibrated(self.uncalibrated(table))
+
+    def uncalibrated(self, table: pa.Table) -> np.ndarray:
+        """As `predict`, before calibration."""
         self.preprocess.check(table)
         blocks = [self._block(table.slice(start, _BLOCK_ROWS)) for start in range(0, table.num_rows, _BLOCK_ROWS)]
         if blocks:
             return np.concatenate(blocks)
         return np.empty((0, len(self.classes)) if self.task == "multiclass" else 0)
+
+    def calibrated(self, scores: np.ndarray) -> np.ndarray:
+        """What `predict` makes of its uncalibrated scores."""
+        return scores if self.calibrator is None else self.calibrator.apply(scores)
 
     def with_version(self, version: int) -> Model:
         return replace(self, version=version)
@@ -106,6 +119,8 @@ class Model:
             "classes": self.classes,
             "preprocess": None if is_ensemble else self.preprocess.to_dict(),  # each member has its own
             "facts": self.facts,
+            **({"calibration": self.calibrator.to_dict()} if self.calibrator else {}),
+            **({"intervals": self.conformal.to_dict()} if self.conformal else {}),
             "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
         }
         # Not sorted by key: the order of the features is the order of training.
@@ -129,6 +144,8 @@ class Model:
                 preprocess = next(iter(estimator.members.values())).preprocess
             else:
                 preprocess = Preprocess.from_dict(saved["preprocess"], files)
+            calibrator = Calibrator.from_dict(saved["calibration"]) if "calibration" in saved else None
+            conformal = Conformal.from_dict(saved["intervals"]) if "intervals" in saved else None
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ModelError("E-MODEL-FORMAT", "model", f"not a model of this product: {error!r}") from error
         return cls(
@@ -141,6 +158,8 @@ class Model:
             estimator=estimator,
             facts=saved["facts"],
             device=device,
+            calibrator=calibrator,
+            conformal=conformal,
         )
 
     def save(self, folder: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.context import Context
 from pipelines.ledger import Row
+from pipelines.report.card_uncertainty import uncertainty_facts
 
 FOLDER = "models"
 _MOST_FEATURES = 20
@@ -34,6 +35,7 @@ def card_facts(context: Context, version: int) -> dict[str, Any]:
         "evaluation": evaluation,
         "metrics": _metrics(record, evaluation),
         "explanation": explanation,
+        "uncertainty": uncertainty_facts(record),
         **_importance(record, explanation),
         "gate": gate,
         "unsaid": unsaid(record, evaluation, explanation, context.pipeline.gate.slice_min_rows),

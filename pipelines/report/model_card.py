@@ -56,6 +56,7 @@ def page(card: Mapping[str, Any]) -> str:
         .render(
             card=card,
             calibration=calibration_chart(evaluation.get("calibration") or []),
+            before=calibration_chart(card["uncertainty"]["before"]),
             dependence=dependence_charts(explanation.get("dependence") or []),
             bars=loss_bars(card["importance"]),
         )

@@ -66,6 +66,8 @@ MEANINGS: dict[str, str] = {
     "Training.task": "one of two classes, one of several, a number, a quantile of a number, or how strange a row is",
     "Training.model": "the family of models and its parameters",
     "Training.tuning": "search for better parameters; none: those given are used",
+    "Training.calibration": "turn scores into the shares of rows that they claim to be; none: as the model gives them",
+    "Training.intervals": "how far off a score may be, with a promised probability; none: not told",
     "Training.weight": "column with the weight of each row in training",
     "Training.seed": "the same seed and data train the same model",
     "Training.min_rows": "with fewer labelled rows nothing is trained",

@@ -14,7 +14,7 @@ from pipelines.partitions import Grain, Partition, parse_partition, partition_at
 from pipelines.settings.base import Name, Settings, Share
 from pipelines.settings.features import FeatureGroup, Features
 from pipelines.settings.source import Dimension, LabelSource, Source
-from pipelines.settings.training import Gate, Label, LabelRules, Retrain, Training
+from pipelines.settings.training import CLASS_TASKS, Gate, Label, LabelRules, Retrain, Training
 
 
 def _known_zone(zone: str) -> str:
@@ -70,6 +70,11 @@ class Audit(Settings):
 class Export(Settings):
     columns: tuple[Name, ...] = Field((), description="columns of the clean table to carry beside key and score")
     compression: Literal["zstd", "snappy", "none"] = "zstd"
+    confidence: bool = Field(
+        False,
+        description="also `confidence` of classes, with `training.intervals` `prediction_set`; of a regression "
+        "`prediction_low` and `prediction_high`",
+    )
 
 
 class Monitor(Settings):
@@ -177,7 +182,7 @@ class Pipeline(Settings):
 
     @model_validator(mode="after")
     def _columns_exist(self) -> Pipeline:
-        problems = list(_unknown_columns(self))
+        problems = [*_unknown_columns(self), *_confidence_problems(self)]
         if self.training and not self.label:
             problems.append("'training' needs 'label'")
         if self.partition == "hour" and self.timezone != "UTC":
@@ -257,6 +262,34 @@ def _unknown_columns(pipeline: Pipeline) -> list[str]:
     if pipeline.label and pipeline.label.source and pipeline.label.source not in pipeline.label_sources:
         found.append(f"'label.source' names the unknown label source '{pipeline.label.source}'")
     return found
+
+
+def confidence_columns(pipeline: Pipeline) -> tuple[str, ...]:
+    """Columns beside the score that say how sure it is; none unless `export.confidence` asks for them."""
+    training = pipeline.training
+    if not pipeline.export.confidence or training is None:
+        return ()
+    if training.task == "regression":
+        return ("prediction_low", "prediction_high")
+    return ("confidence", "prediction_set") if training.intervals else ("confidence",)
+
+
+def _confidence_problems(pipeline: Pipeline) -> list[str]:
+    if not pipeline.export.confidence:
+        return []
+    training, added = pipeline.training, confidence_columns(pipeline)
+    if training is None:
+        return ["'export.confidence' needs 'training'"]
+    if training.task not in (*CLASS_TASKS, "regression"):
+        return [f"'export.confidence' needs task 'regression', 'binary' or 'multiclass', got '{training.task}'"]
+    if training.task == "regression" and training.intervals is None:
+        return ["'export.confidence' of task 'regression' needs 'training.intervals'"]
+    return [
+        f"'{where}' must not name '{column}', which 'export.confidence' adds"
+        for where, columns in (("key", pipeline.key), ("export.columns", pipeline.export.columns))
+        for column in columns
+        if column in added
+    ]
 
 
 _TEMPLATE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

@@ -12,6 +12,8 @@ Task = Literal["binary", "multiclass", "regression", "quantile", "anomaly"]
 # Tasks whose score is in units of the label, and tasks whose label is 0 or 1.
 VALUE_TASKS: frozenset[str] = frozenset({"regression", "quantile"})
 TWO_VALUED_TASKS: frozenset[str] = frozenset({"binary", "anomaly"})
+# Tasks whose scores are probabilities.
+CLASS_TASKS: frozenset[str] = frozenset({"binary", "multiclass"})
 
 # Families that are networks in PyTorch.
 NETWORKS: frozenset[str] = frozenset({"torch", "torch_sequence"})
@@ -147,6 +149,22 @@ class Tuning(Settings):
     log_scale: tuple[str, ...] = ()
 
 
+class Calibration(Settings):
+    """Scores become the shares of rows that they claim to be, by late training rows that the model has not seen."""
+
+    method: Literal["auto", "isotonic", "sigmoid"] = Field(
+        "auto", description="`auto`: what has the smallest log loss on parts of these rows, also none of both"
+    )
+
+
+class Intervals(Settings):
+    """What labels are to be expected beside the score, by late training rows that the model has not seen."""
+
+    coverage: float = Field(
+        0.9, gt=0, lt=1, description="share of labels that lie in the interval, or whose class is in the set"
+    )
+
+
 class Training(Settings):
     task: Task
     quantile: float | None = Field(
@@ -154,6 +172,8 @@ class Training(Settings):
     )
     model: Model = XGBoost()
     tuning: Tuning | None = None
+    calibration: Calibration | None = None
+    intervals: Intervals | None = None
     window_partitions: PositiveInt = Field(60, description="matured partitions used, holdout included")
     holdout_partitions: PositiveInt = Field(7, description="the latest matured ones; never trained on")
     exclude_partitions: tuple[str, ...] = Field((), description="poisoned days, left out of training and holdout")
@@ -173,6 +193,14 @@ class Training(Settings):
     def _quantile_of_its_task(self) -> Training:
         if (self.task == "quantile") != (self.quantile is not None):
             raise ValueError(f"'quantile' must be set with task 'quantile' and with no other, got task '{self.task}'")
+        return self
+
+    @model_validator(mode="after")
+    def _uncertainty_of_its_task(self) -> Training:
+        if self.calibration and self.task not in CLASS_TASKS:
+            raise ValueError(f"'calibration' needs task 'binary' or 'multiclass', got '{self.task}'")
+        if self.intervals and self.task not in (*CLASS_TASKS, "regression"):
+            raise ValueError(f"'intervals' needs task 'regression', 'binary' or 'multiclass', got '{self.task}'")
         return self
 
 

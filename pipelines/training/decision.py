@@ -124,6 +124,8 @@ def _checks(evaluation: Evaluation, policy: Policy, seed: int) -> Iterator[Check
         yield _coverage_check(evaluation, challenger, evaluation.quantile, policy.max_calibration_error)
     elif policy.max_calibration_error is not None and evaluation.task in ("binary", "multiclass"):
         yield _calibration_check(evaluation, challenger, policy.max_calibration_error)
+    if policy.max_calibration_error is not None and challenger.coverage is not None:
+        yield _interval_check(*challenger.coverage, policy.max_calibration_error)
 
 
 def _usable(evaluation: Evaluation, candidate: Candidate) -> bool:
@@ -269,6 +271,13 @@ def _coverage_check(evaluation: Evaluation, challenger: Candidate, quantile: flo
     error = metric(f"coverage_error_{quantile:g}", evaluation.labels, np.asarray(challenger.scores))
     text = f"the share of labels up to the score is {error:.4f} from {quantile:g}, at most {limit:g} allowed"
     return Check("coverage", bool(error <= limit), text, "HOLD", {"error": error, "limit": limit})
+
+
+def _interval_check(promised: float, realised: float, limit: float) -> Check:
+    """Intervals that hold more labels than promised are wide, not wrong."""
+    text = f"{realised:.4f} of the labels lie in the intervals or sets, {promised:g} promised, {limit:g} less allowed"
+    numbers = {"promised": promised, "realised": realised, "limit": limit}
+    return Check("intervals", bool(realised >= promised - limit), text, "HOLD", numbers)
 
 
 def scaled(margin: float, name: str, reference: float) -> float:

@@ -21,6 +21,7 @@ from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.fit_step import rounded
 from pipelines.training.metrics import metrics, wanted_metric
 from pipelines.training.tuning import recipe_of, training_rows
+from pipelines.training.uncertainty import covered
 
 CHALLENGER, CHAMPION, CONSTANT, LINEAR = "challenger", "champion", "constant", "linear"
 _TIMED_ROWS = 20_000
@@ -47,6 +48,7 @@ class Candidate:
     seconds_per_1000_rows: float | None = None
     megabytes: float | None = None
     holdout_digest: str = ""
+    coverage: tuple[float, float] | None = None  # of its intervals: promised and realised
 
 
 @dataclass(frozen=True)
@@ -162,13 +164,14 @@ def _registered(context: Context, name: str, version: int, holdout: pa.Table, fr
         started = time.perf_counter()
         model.predict(sample)
         seconds = time.perf_counter() - started
+        promise = covered(model, holdout, holdout[TARGET].to_numpy()) if name == CHALLENGER else None
     except (ModelError, DataError) as error:
         return Candidate(name, None, version, problem=str(error), holdout_digest=digest)
     except OSError as error:
         raise StorageError("E-MODEL-READ", f"{context.name} version {version}", str(error)[:300]) from error
     size = sum(len(content) for content in model.to_files().values()) / 1e6
     per_1000 = 1000 * seconds / max(sample.num_rows, 1)
-    return Candidate(name, scores, version, None, per_1000, size, digest)
+    return Candidate(name, scores, version, None, per_1000, size, digest, promise)
 
 
 def _other_question(context: Context, model: Model, frozen: Frozen) -> str | None:

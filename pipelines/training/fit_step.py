@@ -26,6 +26,7 @@ from pipelines.training.provenance import provenance
 from pipelines.training.registry import Challenger, register
 from pipelines.training.sample import predictions_digest, take_sample
 from pipelines.training.tuning import can_judge, recipe_of, training_rows, tuned_parameters, usable_device
+from pipelines.training.uncertainty import uncertainty, uncertainty_metrics
 
 _KEPT = "model.sha256"  # digest of the fitted model, noted at the snapshot
 
@@ -48,17 +49,19 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     training, _ = required(context)
     target, scores = holdout[TARGET].to_numpy(), model.predict(holdout)
     usable, found = usable_scores(scores), metrics_of(training, target, scores)
+    certainty = uncertainty(model, holdout, target)
     record = _record(context, frozen, model, found, device) | {
         "score_reference": score_reference(scores[usable]),
         "predictions_digest": predictions_digest(scores),
         "sample": take_sample(model, holdout),
         "made_from": provenance(context),
+        **({"uncertainty": certainty} if certainty else {}),
     }
     challenger = Challenger(
         model=model,
         sha256=sha256,
         record=record,
-        metrics={**found, "train_seconds": seconds},
+        metrics={**found, **uncertainty_metrics(certainty), "train_seconds": seconds},
         pictures=plots(training.task, target[usable], scores[usable]),
     )
     version = register(context, frozen, challenger)

@@ -16,7 +16,7 @@ from pipelines.home import REPOSITORY
 from pipelines.settings.pipeline import Pipeline
 
 LIBRARIES = (
-    *("numpy", "scipy", "pyarrow", "duckdb", "ibis-framework", "deltalake", "scikit-learn", "skops"),
+    *("numpy", "scipy", "pyarrow", "duckdb", "ibis-framework", "deltalake", "scikit-learn", "mapie", "skops"),
     *("xgboost", "xgboost-cpu", "torch", "safetensors", "optuna"),
 )
 # What determines a model once its tables are published; the rest says when something runs or what is shown.

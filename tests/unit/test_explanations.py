@@ -209,7 +209,7 @@ def test_other_families_say_that_they_have_no_contributions(estimator):
 def test_contributions_that_do_not_add_up_are_not_shown(monkeypatch):
     table, raw = random_table()
     model = model_of(table, target_of("binary", raw), MODELS["logistic"][0])
-    monkeypatch.setattr(type(model), "predict", lambda _self, rows: np.full(rows.num_rows, 0.5))
+    monkeypatch.setattr(type(model), "uncalibrated", lambda _self, rows: np.full(rows.num_rows, 0.5))
     assert "adjusts later" in contributions(model, table)
     assert "problem" in explain_model(model, "log_loss", table, (raw > 0.5).astype(float), seed=1)["coefficients"]
 
