@@ -80,7 +80,7 @@ def delivered(source: FileSource, context: Context, scratch: Path) -> Iterator[D
     else:
         path, sidecars = Path(place), {}
         _check_inside(path, fixed_folder(source.path, context), context.where)
-    handle = _open(path, context.where)
+    handle = open_regular(path, context.where)
     if handle is None:
         yield None
         return
@@ -102,7 +102,7 @@ def _check_inside(path: Path, folder: Path, where: str) -> None:
         )
 
 
-def _open(path: Path, where: str) -> BinaryIO | None:
+def open_regular(path: Path, where: str) -> BinaryIO | None:
     """The regular file, opened without following a link; None when it does not exist."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -130,7 +130,7 @@ def _not_a_file(path: Path, where: str) -> DataError:
 def _local_sidecars(path: Path, where: str) -> dict[str, str]:
     texts = {}
     for suffix in SIDECARS:
-        handle = _open(path.with_name(path.name + suffix), where)
+        handle = open_regular(path.with_name(path.name + suffix), where)
         if handle is not None:
             with handle:
                 texts[suffix] = handle.read(_LARGEST_SIDECAR).decode("utf-8", "replace")

@@ -38,6 +38,8 @@ def check_castable(field: pa.Field, name: str, column: Column, where: str) -> No
 
 
 def _fits(type_: pa.DataType, column: Column) -> bool:
+    if column.type == "image":
+        return kind.is_binary(type_) or kind.is_large_binary(type_) or kind.is_binary_view(type_)
     if column.type in TEXT_TYPES or column.type == "integer":
         return kind.is_integer(type_)
     if column.type == "number":

@@ -19,6 +19,7 @@ _ARROW: dict[ColumnType, pa.DataType] = {
     "boolean": pa.bool_(),
     "timestamp": pa.timestamp("us", "UTC"),
     "date": pa.date32(),
+    "image": pa.binary(),
 }
 _ORIGIN = [("row_id", pa.string()), ("source_file", pa.string()), ("source_line", pa.int64())]
 _PARTITION = ("partition", pa.string())
@@ -38,7 +39,7 @@ DUPLICATES = pa.schema(
 
 
 def arrow_type(column: Column) -> pa.DataType:
-    """The one Arrow type of a declared column; `id`, `text` and `category` are strings."""
+    """The one Arrow type of a declared column; `id`, `text` and `category` are strings, an image its pixels."""
     return _ARROW[column.type]
 
 

@@ -13,7 +13,7 @@ from pipelines.errors import ConfigError, DataError, quote
 from pipelines.ingest.content import empty
 from pipelines.ingest.header import match_columns
 from pipelines.ingest.lines import Lines, encoding_reason, shown, split_lines, whole_lines
-from pipelines.ingest.records import Chunk, Reject, Tally
+from pipelines.ingest.records import IMAGE_PIECE, Chunk, Reject, Tally
 from pipelines.ingest.strict_csv import STRAY_RETURN, UNCLOSED_QUOTE, StrictCsv
 from pipelines.ingest.text_types import cast_text
 from pipelines.settings.source import FileSource
@@ -55,7 +55,8 @@ class CsvRecords:
     def chunks(self, blocks: Iterator[bytes]) -> Iterator[Chunk]:
         """Raises DataError when the header is refused or there is no record at all."""
         rest = b""
-        for piece, is_last in whole_lines(blocks, PIECE, self._where, self._name):
+        size = IMAGE_PIECE if self._source.has_images else PIECE
+        for piece, is_last in whole_lines(blocks, size, self._where, self._name):
             data = rest + piece
             if not self._width:
                 data = self._without_header(data)

@@ -12,7 +12,7 @@ from pipelines.errors import DataError, quote
 from pipelines.ingest.content import empty
 from pipelines.ingest.header import extra_columns, refuse_missing, spelled
 from pipelines.ingest.lines import encoding_reason, shown, whole_lines
-from pipelines.ingest.records import Chunk, Reject, Tally
+from pipelines.ingest.records import IMAGE_PIECE, Chunk, Reject, Tally
 from pipelines.ingest.value_types import cast_json
 from pipelines.settings.source import FileSource
 
@@ -35,7 +35,8 @@ class JsonRecords:
 
     def chunks(self, blocks: Iterator[bytes]) -> Iterator[Chunk]:
         """Raises DataError when a declared column is nowhere, extra ones are refused, or there is no record."""
-        for piece, _ in whole_lines(blocks, PIECE, self._where, self._name):
+        size = IMAGE_PIECE if self._source.has_images else PIECE
+        for piece, _ in whole_lines(blocks, size, self._where, self._name):
             lines = piece.split(b"\n")
             if not lines[-1]:
                 lines.pop()

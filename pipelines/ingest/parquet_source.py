@@ -19,6 +19,7 @@ from pipelines.ingest.records import Chunk, Tally
 from pipelines.settings.source import FileSource
 
 _BATCH_ROWS = 65_536
+_IMAGE_BATCH_ROWS = 1_024
 _MAGIC = b"PAR1"
 _LARGEST_BATCH = 1 << 29
 
@@ -61,8 +62,9 @@ class ParquetRecords:
         self._delivery.handle.seek(0)
         file = pq.ParquetFile(self._delivery.handle, read_dictionary=texts, page_checksum_verification=True)
         wanted = [schema.names[position] for position in positions.values()]
+        rows = _IMAGE_BATCH_ROWS if self._source.has_images else _BATCH_ROWS
         decoded = 0
-        for batch in file.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False):
+        for batch in file.iter_batches(rows, columns=wanted, use_threads=False):
             size = sum(_decoded_bytes(column) for column in batch.columns)
             decoded += size
             limits = self._source.limits
@@ -86,8 +88,12 @@ class ParquetRecords:
 
 
 def as_json(row: dict[str, object]) -> str:
-    """One row for the quarantine; what JSON does not know is written as text."""
-    return json.dumps(row, default=str, ensure_ascii=False)
+    """One row for the quarantine; what JSON does not know is written as text, of bytes their number."""
+    return json.dumps(row, default=_as_text, ensure_ascii=False)
+
+
+def _as_text(value: object) -> str:
+    return f"{len(value):,} bytes" if isinstance(value, bytes) else str(value)
 
 
 def count_rows(path: str) -> int:

@@ -20,6 +20,7 @@ from pipelines.ingest.content import (
     utf8_blocks,
 )
 from pipelines.ingest.csv_source import CsvRecords
+from pipelines.ingest.images import ImageReader
 from pipelines.ingest.jsonl_source import JsonRecords
 from pipelines.ingest.records import Chunk, Tally
 from pipelines.ingest.rules import Rules
@@ -76,7 +77,9 @@ def _read_text(
     where = context.where
     before = fingerprint(delivery, source, where)
     reach("ingest.after_claim")
-    if not source.time_column and is_known(before.sha256):
+    # A file that names images says nothing of their content.
+    is_all = not source.time_column and not source.has_images
+    if is_all and is_known(before.sha256):
         return Reading(delivery.source, before.sha256, before.size)
     parser = CsvRecords if source.format == "csv" else JsonRecords
     records = parser(source, delivery.source, where)
@@ -89,7 +92,7 @@ def _read_text(
     delivery.check_unchanged(where)
     _check_lines(records.tally, before, delivery.source, where)
     check_stated_rows(delivery, records.tally.records, where)
-    spooled = spool.close(None if source.time_column else before.sha256)
+    spooled = spool.close(before.sha256 if is_all else None)
     return _checked(spooled, records.tally, delivery.source, before.size, source, where)
 
 
@@ -136,6 +139,8 @@ def _fill(spool: Spool, chunks: Iterator[Chunk], tally: Tally, rules: Rules, whe
         typed, reasons = rules.apply(chunk)
         spool.add(chunk, typed, reasons)
         reach("ingest.mid_copy")
+    if rules.images:
+        rules.images.check()
 
 
 def _spool(context: Context, feed: Feed, folder: Path) -> Spool:
@@ -147,7 +152,7 @@ def _spool(context: Context, feed: Feed, folder: Path) -> Spool:
         if column.type not in ("timestamp", "date"):
             raise ConfigError("E-CONFIG-TIME", context.where, f"'time_column' must be a timestamp, got '{column.type}'")
         slicer = Slicer(column, time_column, context.partition, context.where)
-    is_digested = isinstance(source, SqlSource) or source.format == "parquet" or slicer is not None
+    is_digested = isinstance(source, SqlSource) or source.format == "parquet" or slicer is not None or source.has_images
     return Spool(folder / "spool", source.columns, slicer, is_digested)
 
 
@@ -165,7 +170,7 @@ def _rules(context: Context, feed: Feed, is_sliced: bool = False) -> Rules:
     slicing = source.time_column if isinstance(source, FileSource) else None
     # The slicer has taken the right rows already: a row of another partition is not wrong, it is not read here.
     outside = None if slicing == time_column else time_column
-    return Rules(source, frozenset(required), outside, context.partition)
+    return Rules(source, frozenset(required), outside, context.partition, ImageReader.of(source, context))
 
 
 def _checked(

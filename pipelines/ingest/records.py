@@ -11,6 +11,9 @@ import pyarrow as pa
 
 from pipelines.settings.source import Column
 
+# Of text with paths of images, which become larger than their paths by far.
+IMAGE_PIECE = 1 << 16
+
 Failures = dict[int, str]
 """Row of the chunk -> why its cell was refused."""
 

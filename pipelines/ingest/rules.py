@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.ingest.images import ImageReader
 from pipelines.ingest.records import Chunk
 from pipelines.partitions import Partition
 from pipelines.settings.source import Column, FileSource, SqlSource
@@ -22,21 +23,27 @@ Reasons = dict[int, list[str]]
 
 @dataclass(frozen=True)
 class Rules:
-    """`required` columns may not be null; `time_column`, if any, must lie in `partition`."""
+    """`required` columns may not be null; `time_column`, if any, must lie in `partition`. `images` reads those of
+    type `image`."""
 
     source: FileSource | SqlSource
     required: frozenset[str]
     time_column: str | None
     partition: Partition
+    images: ImageReader | None = None
 
     def apply(self, chunk: Chunk) -> tuple[dict[str, pa.Array], Reasons]:
         """The typed columns, and for each refused row every reason. A refused cell is null."""
         reasons: Reasons = {}
         typed = {}
         for name, column in self.source.columns.items():
-            cells, failures = _without_long_cells(chunk.cells[name], name, self.source.limits.max_cell_chars)
+            cells: Any = chunk.cells[name]
+            failures: dict[int, str] = {}
+            if column.type != "image":  # whose own limits are about bytes and pixels
+                cells, failures = _without_long_cells(cells, name, self.source.limits.max_cell_chars)
             tokens = self.source.null_tokens if column.null_tokens is None else column.null_tokens
-            typed[name], refused = chunk.cast(cells, name, column, tokens)
+            cast = self.images.cast if self.images and column.type == "image" else chunk.cast
+            typed[name], refused = cast(cells, name, column, tokens)
             failures |= {row: reason for row, reason in refused.items() if row not in failures}
             failures |= self._nulls(typed[name], name, failures)
             typed[name] = self._times(typed[name], name, column, failures)

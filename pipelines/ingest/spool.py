@@ -23,6 +23,7 @@ from pipelines.storage.digests import RowDigest
 _PLACE = [("ordinal", pa.int64()), ("source_line", pa.int64())]
 _REJECTS = pa.schema([*_PLACE, ("record", pa.string()), ("reasons", pa.list_(pa.string()))])
 _BATCH_ROWS = 65_536
+_IMAGE_BATCH_ROWS = 1_024
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,9 @@ def _complete(
     path: Path, spooled: Spooled, schema: pa.Schema, source: str, partition: Partition, stage: str | None
 ) -> Iterator[pa.RecordBatch]:
     prefix = row_prefix(spooled.sha256, partition)
+    rows = _IMAGE_BATCH_ROWS if any(pa.types.is_binary(field.type) for field in schema) else _BATCH_ROWS
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_BATCH_ROWS):
+        for batch in file.iter_batches(rows):
             number = pc.utf8_lpad(pc.add(batch["ordinal"], 1).cast(pa.string()), 9, "0")
             system = {
                 "row_id": pc.binary_join_element_wise(prefix, number, ":"),

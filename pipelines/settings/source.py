@@ -8,7 +8,26 @@ from pydantic import Field, PositiveInt, model_validator
 
 from pipelines.settings.base import Name, Settings
 
-ColumnType = Literal["id", "text", "category", "integer", "number", "boolean", "timestamp", "date"]
+ColumnType = Literal["id", "text", "category", "integer", "number", "boolean", "timestamp", "date", "image"]
+
+
+class ImageForm(Settings):
+    """What the images of a column become when they are read: squares of `size` pixels, sides in their ratio, the rest
+    black. Tables hold these pixels, so that training, scoring and replay see the same without the files."""
+
+    size: int = Field(32, ge=8, le=128, description="pixels per side")
+    color: Literal["gray", "rgb"] = Field("gray", description="one column of the model per pixel, or three")
+    folder: str | None = Field(
+        None,
+        description="local path or s3:// URL where paths start, filled in as `path` of the source; unset: the folder "
+        "of the source's file, of a query the storage. No path leads out of it",
+    )
+    max_bytes: PositiveInt = Field(10_000_000, description="of one file; a larger one refuses the row")
+    max_pixels: int = Field(40_000_000, ge=1, le=80_000_000, description="by its header; more refuse the row")
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.color == "gray" else 3
 
 
 class Column(Settings):
@@ -30,6 +49,22 @@ class Column(Settings):
     null_tokens: tuple[str, ...] | None = Field(None, description="overrides the source's null tokens")
     true_tokens: tuple[str, ...] = ("true", "1", "t", "yes")
     false_tokens: tuple[str, ...] = ("false", "0", "f", "no")
+    # Left out of the digest where it is not set: other columns mean what they meant before there were images.
+    image: ImageForm | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="type `image` alone: what is read of it; the defaults when unset",
+    )
+
+    @property
+    def form(self) -> ImageForm:
+        return self.image or ImageForm()
+
+    @model_validator(mode="after")
+    def _image_of_its_type(self) -> Column:
+        if self.image and self.type != "image":
+            raise ValueError(f"'image' is for columns of type 'image', got type '{self.type}'")
+        return self
 
 
 class Limits(Settings):
@@ -47,6 +82,10 @@ class _Source(Settings):
     null_tokens: tuple[str, ...] = ("",)
     extra_columns: Literal["ignore", "refuse"] = "ignore"
     limits: Limits = Limits()
+
+    @property
+    def has_images(self) -> bool:
+        return any(column.type == "image" for column in self.columns.values())
 
 
 class FileSource(_Source):

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _BLOCK_ROWS = 65_536
+_BINARY_BLOCK_ROWS = 1_024  # of pictures
 
 
 def combined(*parts: object) -> str:
@@ -22,6 +23,8 @@ class RowDigest:
     def __init__(self, schema: pa.Schema) -> None:
         self.rows = 0
         self._schema = schema
+        is_wide = any(pa.types.is_binary(field.type) for field in schema)
+        self._block_rows = _BINARY_BLOCK_ROWS if is_wide else _BLOCK_ROWS
         self._hash = hashlib.sha256(",".join(f"{field.name}:{field.type}" for field in schema).encode())
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
@@ -30,7 +33,7 @@ class RowDigest:
         self.rows += batch.num_rows
         self._pending.append(batch)
         self._pending_rows += batch.num_rows
-        if self._pending_rows >= _BLOCK_ROWS:
+        if self._pending_rows >= self._block_rows:
             self._drain(keep_rest=True)
 
     def hexdigest(self) -> str:
@@ -47,9 +50,10 @@ class RowDigest:
         if not self._pending_rows:
             return
         table = pa.Table.from_batches(self._pending, self._schema)
-        end = table.num_rows - table.num_rows % _BLOCK_ROWS if keep_rest else table.num_rows
-        for start in range(0, end, _BLOCK_ROWS):
-            self._hash_block(table.slice(start, min(_BLOCK_ROWS, end - start)))
+        size = self._block_rows
+        end = table.num_rows - table.num_rows % size if keep_rest else table.num_rows
+        for start in range(0, end, size):
+            self._hash_block(table.slice(start, min(size, end - start)))
         rest = table.slice(end)
         self._pending = rest.to_batches()
         self._pending_rows = rest.num_rows
@@ -73,10 +77,13 @@ def _plain_arrays(array: pa.Array) -> list[pa.Array]:
         return [pa.concat_arrays([lengths]), *_plain_arrays(pc.list_flatten(array))]
     if pa.types.is_string(array.type):
         array = array.cast(pa.large_string())
+    if pa.types.is_binary(array.type):
+        array = array.cast(pa.large_binary())
     if pa.types.is_null(array.type):
         return [pa.array([len(array)])]
     mask = pc.is_null(array)
-    zero = pa.scalar("" if pa.types.is_large_string(array.type) else 0).cast(array.type, safe=False)
+    is_bytes = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    zero = pa.scalar("" if is_bytes else 0).cast(array.type, safe=False)
     filled = pc.fill_null(array, zero)
     return [pa.concat_arrays([mask]), pa.concat_arrays([filled])]
 

@@ -153,6 +153,22 @@ def copy_object(bucket: str, key: str, target: Path, where: str = "storage") -> 
     return _ask("reading", bucket, key, copy, where)
 
 
+def read_start(bucket: str, key: str, most: int, where: str = "storage") -> bytes | None:
+    """The first `most` bytes of an object, None when it does not exist."""
+
+    def get() -> bytes | None:
+        answer = _unless_absent(lambda: client().get_object(Bucket=bucket, Key=key))
+        if answer is None:
+            return None
+        with answer["Body"] as body:
+            content = bytes(body.read(most))
+        if len(content) != min(most, answer["ContentLength"]):
+            raise _unavailable("reading", quote(f"s3://{bucket}/{key}"), where, "the body was cut short")
+        return content
+
+    return _ask("reading", bucket, key, get, where)
+
+
 def _unless_absent(request: Callable[[], Any]) -> Any:
     """The answer, None when the store says that there is no such object."""
     from botocore.exceptions import ClientError
