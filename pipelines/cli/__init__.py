@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines.cli import acting, cards, configuration, doctor, reading, running, versions
+from pipelines.cli import acting, cards, configuration, doctor, reading, running, serving, versions
 from pipelines.cli.app import app
 
-__all__ = ["acting", "app", "cards", "configuration", "doctor", "main", "reading", "running", "versions"]
+__all__ = ["acting", "app", "cards", "configuration", "doctor", "main", "reading", "running", "serving", "versions"]
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from pipelines.errors import StorageError
 from pipelines.failpoints import reach
 from pipelines.models.model import Model
 from pipelines.models.stored import model_address, read_stored, require_stored
+from pipelines.serving.package import write_package
 from pipelines.training.dataset import Frozen
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ _QUIET = {
     "MLFLOW_MODEL_CATALOG_URI": "",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -69,20 +72,22 @@ class Challenger:
 
 
 def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
-    """Registers the stored challenger in MLflow, with a copy of its files, and in the ledger; returns its version.
+    """Registers the stored challenger in MLflow, ready to be served, and in the ledger; returns its version.
 
     Raises:
         StorageError: E-REG-DOWN when MLflow does not answer, E-REG-STORE when the stored files are not the fitted ones.
     """
     address, sha256 = model_address(context.name, challenger.sha256), challenger.sha256
     require_stored(context.home, address, sha256)
-    with registry(context) as client:
+    with registry(context) as client, tempfile.TemporaryDirectory() as place:
         files = read_stored(context.home, address)
+        packed = Path(place, _MODEL_FOLDER)
+        package_sha256 = write_package(packed, challenger.model, files, sha256, challenger.record)
         # Looked up before it is made, each time.
         run_id = _ask(context, "opening the run", lambda: _run_of(client, context, frozen))
         # The same parameters, tags, metrics and files again leave the run as it is.
         _ask(context, "describing the run", lambda: _describe(client, run_id, context, frozen, challenger))
-        _ask(context, "copying the model", lambda: _copy(client, run_id, files))
+        _ask(context, "copying the model", lambda: client.log_artifacts(run_id, str(packed), _MODEL_FOLDER))
         reach("registry.after_upload")
         # Looked up before it is made, each time.
         mlflow_version = _ask(context, "registering the model", lambda: _version_of(client, context, run_id))
@@ -94,7 +99,7 @@ def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
             mlflow_run_id=run_id,
             artifact_uri=address,
             artifact_sha256=sha256,
-            record={**challenger.record, "mlflow_version": mlflow_version},
+            record={**challenger.record, "mlflow_version": mlflow_version, "package_sha256": package_sha256},
         )
         marks = {"verified_sha256": sha256, "nightshift.version": str(version)}
         # Each sets a value that stays the same.
@@ -141,6 +146,23 @@ def attach(context: Context, version: int, files: Mapping[str, bytes], folder: s
     with registry(context) as client:
         # The same files again leave the run as it is.
         _ask(context, "attaching files to the run", lambda: log(client))
+
+
+def fetch_package(context: Context, version: int, folder: Path) -> Path:
+    """Copies the MLflow model of a version into `folder`. Nothing of it is run: compare its digest first."""
+    import mlflow
+
+    mlflow_version = context.ledger.model(context.name, version)["record"]["mlflow_version"]
+
+    def download(client: MlflowClient) -> None:
+        uri = client.get_model_version_download_uri(context.name, mlflow_version)
+        mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=context.home.mlflow_uri)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with registry(context) as client:
+        # The same files again.
+        _ask(context, "fetching the model", lambda: download(client))
+    return next(path.parent for path in folder.rglob("MLmodel"))
 
 
 def point_champion(context: Context, version: int) -> None:
@@ -253,13 +275,6 @@ def _new_experiment(client: MlflowClient, context: Context) -> str:
     folder = context.home.mlflow_artifacts / context.name
     folder.mkdir(parents=True, exist_ok=True)
     return str(client.create_experiment(context.name, artifact_location=folder.as_uri()))
-
-
-def _copy(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            Path(folder, name).write_bytes(content)
-        client.log_artifacts(run_id, folder, _MODEL_FOLDER)
 
 
 def _describe(client: MlflowClient, run_id: str, context: Context, frozen: Frozen, challenger: Challenger) -> None:

@@ -91,7 +91,7 @@ def test_a_server_that_dies_costs_a_retry_and_no_training(
     version = train(run, snapshot_id)["version"]
     row = run.ledger.model(run.name, version)
     assert (row["artifact_sha256"], row["artifact_uri"]) == (kept, f"models/{run.name}/{kept}")
-    copies = {path.name for path in (server.folder / "artifacts").rglob("model/*")}
+    copies = {path.name for path in (server.folder / "artifacts").rglob("model/artifacts/model/*")}
     assert copies == {entry.name for entry in run.home.files(row["artifact_uri"]).entries()}
     server.kill()
     assert load_model(run, version).version == version

@@ -1,0 +1,1 @@
+"""Registered versions away from the batch: as MLflow models without pickle, and as ONNX files. Imports stay light."""

@@ -1,0 +1,49 @@
+"""Loads MLflow models as another machine would and answers a request, in a process of its own.
+
+No library of the pipeline's own may be imported, nothing may be unpickled, and the product's code must be the copy
+beside the first model. Arguments: a file with the request, then folders of models; prints one line of JSON for each.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+ABSENT = {"airflow", "deltalake", "duckdb", "great_expectations", "ibis", "evidently", "optuna", "typer", "boto3"}
+
+
+class Refuses:
+    """As if these were not installed."""
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        if name.partition(".")[0] in ABSENT:
+            raise ImportError(f"{name} must not be needed")
+        return None
+
+
+def refuse_pickle(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "pickle.find_class":
+        raise RuntimeError(f"something was unpickled: {arguments}")
+
+
+def main(request: str, *folders: str) -> None:
+    sys.meta_path.insert(0, Refuses())
+    import mlflow.pyfunc
+    from mlflow.pyfunc.scoring_server import invocations
+
+    sys.addaudithook(refuse_pickle)
+    asked = Path(request).read_bytes()
+    for folder in folders:
+        model = mlflow.pyfunc.load_model(folder)
+        answer = invocations(asked, "application/json", model, model.metadata.get_input_schema())
+        print(json.dumps(json.loads(answer.response)["predictions"]))
+    import pipelines
+
+    if not Path(pipelines.__file__).is_relative_to(folders[0]):
+        raise RuntimeError(f"the product's own code was used: {pipelines.__file__}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
