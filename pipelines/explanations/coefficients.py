@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.explanations.contributions import LOG_ODDS, LOGARITHM, is_linear, linear_scale
+from pipelines.explanations.contributions import LOG_ODDS, LOGARITHM, input_weights, is_linear, linear_scale
 from pipelines.models.model import Model
 from pipelines.models.prepared_column import Column
 
@@ -17,14 +17,15 @@ MOST_ROWS = 60
 def coefficients(model: Model) -> dict[str, Any]:
     """`rows`: one per feature, category and class, or a `problem`.
 
-    Of a number: `per_unit`, and `per_deviation` for one standard deviation of the training rows. Of a category:
+    Of a number: `per_unit`, and `per_deviation` for one standard deviation of the training rows where it is scaled by
+    it. Through linear components by their loadings. Of a category:
     `per_unit` against the feature's first category in order. `kind`: 'odds ratio' (exp of the coefficient; 1 means no
     effect), 'rate ratio' or 'difference' (0 means no effect). The numbers are those of a model that was regularised
     as configured: they have no standard errors, and none are made up.
     """
     if not is_linear(model):
         return {"problem": f"'{model.estimator_name}' is not a linear model"}
-    weights = np.atleast_2d(np.asarray(model.estimator.coef_, dtype=np.float64))
+    weights, _added = input_weights(model)
     scale = linear_scale(model)
     kind = {LOG_ODDS: "odds ratio", LOGARITHM: "rate ratio"}.get(scale, "difference")
     classes = [str(model.classes[int(index)]) for index in getattr(model.estimator, "classes_", [])]
@@ -45,16 +46,21 @@ def _rows(model: Model, weights: np.ndarray, is_ratio: bool) -> Iterator[dict[st
         with np.errstate(over="ignore"):
             return float(np.exp(value)) if is_ratio else float(value)
 
-    position = 0
-    for column in model.preprocess.columns:
-        width = model.preprocess.origin().count(column.name)
-        own = weights[position : position + width]
-        position += width
+    position, prepared = 0, model.preprocess
+    used = set(prepared.selected_names)
+    for column in prepared.columns:
+        names = column.outputs(prepared.one_hot)
+        own = weights[position : position + len(names)]
+        position += len(names)
         for term, weight, against in _terms(column, own):
+            if term not in used and term in names:  # the model does not see it
+                continue
             row = {"feature": column.name, "term": term, "against": against, "size": abs(float(weight))}
             if column.type == "number" and term == column.name:
-                row |= {"per_unit": shown(weight / column.scale), "per_deviation": shown(weight)}
-                row |= {"deviation": column.scale}
+                is_deviation = prepared.scale == "standard"
+                row |= {"per_unit": shown(weight / column.scale if prepared.scaled else weight)}
+                row |= {"per_deviation": shown(weight) if is_deviation else None}
+                row |= {"deviation": column.scale if is_deviation else None}
             else:
                 row |= {"per_unit": shown(weight), "per_deviation": None, "deviation": None}
             yield row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,18 +55,22 @@ def contributions(model: Model, table: pa.Table) -> Contributions | str:
     XGBoost: TreeSHAP. Linear models: coefficient times prepared value (a number as its distance from the training
     mean). What does not add up to the model's own scores is not shown.
     """
-    if model.family == "xgboost":
-        found = _of_trees(model, table)
-    elif is_linear(model):
-        found = _of_coefficients(model, table)
-    else:
+    is_trees = model.family == "xgboost"
+    if not is_trees and not is_linear(model):
         return (
             f"'{model.estimator_name}' does not split its scores into features; the model card shows "
             "permutation importance, which holds for the model, not for one row"
         )
-    if not _adds_up(model, table, found):
-        return "they do not add up to the model's scores, which it adjusts later"
-    return found if model.calibrator is None else replace(found, scale=f"{found.scale} before calibration")
+    projection = model.preprocess.projection
+    if projection is not None and (is_trees or projection.matrix is None):
+        return (
+            f"the model sees components of '{projection.settings.method}', each made of many features, and its scores "
+            "are no sums of these; the model card shows permutation importance"
+        )
+    found = _of_trees(model, table) if is_trees else _of_coefficients(model, table)
+    return (
+        found if _adds_up(model, table, found) else "they do not add up to the model's scores, which it adjusts later"
+    )
 
 
 def is_linear(model: Model) -> bool:
@@ -112,15 +116,30 @@ def _of_trees(model: Model, table: pa.Table) -> Contributions:
     found = found[:, None, :] if found.ndim == 2 else found
     objective = json.loads(model.estimator.save_config())["learner"]["objective"]["name"]
     return Contributions(
-        _by_feature(model, found[:, :, :-1]), found[:, :, -1], _outputs(model), _LINKS.get(objective, "raw score")
+        _by_feature(model, found[:, :, :-1], model.preprocess.origin()),
+        found[:, :, -1],
+        _outputs(model),
+        _LINKS.get(objective, "raw score"),
     )
 
 
 def _of_coefficients(model: Model, table: pa.Table) -> Contributions:
+    weights, added = input_weights(model)
+    matrix = model.preprocess.encode(table)
+    intercept = np.atleast_1d(model.estimator.intercept_).astype(np.float64) + added
+    base = np.broadcast_to(intercept, (len(matrix), len(weights)))
+    values = _by_feature(model, matrix[:, None, :] * weights, model.preprocess.encoded_origin)
+    return Contributions(values, base, _outputs(model), linear_scale(model))
+
+
+def input_weights(model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients of a linear model for the encoded columns `(n_outputs, n_encoded)`, through components by their
+    loadings, and what these add to the intercept `(n_outputs,)`."""
     weights = np.atleast_2d(np.asarray(model.estimator.coef_, dtype=np.float64))
-    matrix = model.preprocess.transform(table)
-    base = np.broadcast_to(np.atleast_1d(model.estimator.intercept_).astype(np.float64), (len(matrix), len(weights)))
-    return Contributions(_by_feature(model, matrix[:, None, :] * weights), base, _outputs(model), linear_scale(model))
+    found = model.preprocess.pulled_back(weights)
+    if found is None:
+        raise TypeError("a component is no sum of its inputs")
+    return found
 
 
 def linear_scale(model: Model) -> str:
@@ -130,11 +149,11 @@ def linear_scale(model: Model) -> str:
     return LOGARITHM if model.estimator_name in ("PoissonRegressor", "GammaRegressor", "TweedieRegressor") else VALUE
 
 
-def _by_feature(model: Model, values: np.ndarray) -> np.ndarray:
-    """Outputs of one feature (its categories, its indicator) added up, `(n_rows, n_outputs, n_features)`."""
+def _by_feature(model: Model, values: np.ndarray, origin: list[str]) -> np.ndarray:
+    """Columns of one feature (its categories, its indicator) added up, `(n_rows, n_outputs, n_features)`."""
     position = {name: index for index, name in enumerate(model.features)}
     result = np.zeros((*values.shape[:2], len(position)))
-    for column, name in enumerate(model.preprocess.origin()):
+    for column, name in enumerate(origin):
         result[:, :, position[name]] += values[:, :, column]
     return result
 
@@ -146,11 +165,8 @@ def _outputs(model: Model) -> list[str]:
 
 
 def _adds_up(model: Model, table: pa.Table, found: Contributions) -> bool:
-    """Whether the sums give the model's scores before calibration.
-
-    Where the way from one to the other is not known, nobody can tell.
-    """
-    scores, total = model.uncalibrated(table), found.total()
+    """Whether the sums give the model's scores; where the way from one to the other is not known, nobody can tell."""
+    scores, total = model.predict(table), found.total()
     if total.shape[1] != len(found.outputs):
         return False  # a class without training rows has no coefficients
     scores = scores[:, None] if scores.ndim == 1 else scores

@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlparse
 from pipelines.errors import ModelError, names, quote
 
 _ALLOWED = re.compile(
-    r"(member_\d+\.)?(model\.json|model\.ubj|network\.safetensors|estimator\.skops|imputer_\d+\.skops)"
+    r"(member_\d+\.)?"
+    r"(model\.json|model\.ubj|(network|projection)\.safetensors|(estimator|imputer_\d+)\.skops)"
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +27,6 @@ def fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: 
         ExhaustedError: E-GPU-OOM when the GPU has no room even for a smaller footprint.
         ResourceError: E-GPU-LOST, E-TRAIN-RANK; the next attempt goes on from the last checkpoint.
     """
-    if recipe.training.calibration or recipe.training.intervals:
-        from pipelines.models.held_out import fit_held_out
-
-        return fit_held_out(recipe, rows, validation, checkpoints)
     recipe = on_usable_device(recipe)
     complete = ~lacking(recipe, rows.table)
     if recipe.training.task == "anomaly":
@@ -37,8 +34,10 @@ def fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: 
     if not complete.all():
         rows, validation = rows.take(complete), None if validation is None else validation[complete]
     model = _fit(recipe, rows, validation, checkpoints)
-    quantile = recipe.training.quantile
-    return model if quantile is None else replace(model, facts={**model.facts, "quantile": quantile})
+    facts: dict[str, Any] = {} if recipe.training.quantile is None else {"quantile": recipe.training.quantile}
+    if model.preprocess.facts and model.family != "ensemble":  # each member tells its own
+        facts["preparation"] = model.preprocess.facts
+    return replace(model, facts={**model.facts, **facts}) if facts else model
 
 
 def _fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: Checkpoints | None) -> Model:

@@ -91,16 +91,14 @@ class Model:
         if self.family == "ensemble":
             shares: dict[str, float] = self.estimator.importance()
             return shares
-        totals = dict.fromkeys(self.types, 0.0)
-        for name, weight in zip(self.preprocess.origin(), self._output_importance(), strict=True):
-            totals[name] += float(weight)
+        totals = self.preprocess.by_feature(self._output_importance())
         whole = sum(totals.values())
         return {name: value / whole if whole else 0.0 for name, value in totals.items()}
 
     def to_files(self) -> dict[str, bytes]:
         """File name to content; equal models give equal bytes."""
         is_ensemble = self.family == "ensemble"
-        files = {imputer.file: imputer.to_bytes() for imputer in self.preprocess.imputers if not is_ensemble}
+        files = {} if is_ensemble else self.preprocess.to_files()
         if is_ensemble:
             files = self.estimator.to_files()
             files |= {"estimator.skops": dump(self.estimator.meta)} if self.estimator.meta is not None else {}
@@ -193,7 +191,7 @@ class Model:
             return together
         matrix = self.preprocess.transform(table, np.float64 if self.family == "sklearn" else np.float32)
         refused = self.preprocess.refused(table)
-        if not self._takes_missing:
+        if not self._takes_missing or self.preprocess.projection is not None:
             # A category that is missing or unseen is a code of NaN, which a network takes.
             kinds = enumerate(self.preprocess.output_types)
             numbers = [index for index, kind in kinds if kind == "q" and index not in self._masked]

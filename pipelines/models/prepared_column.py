@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.models.categories import CategoryEncoder
 from pipelines.models.texts import TextEncoder
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -27,7 +28,7 @@ class Column:
     categories: tuple[str, ...] = ()
     mean: float = 0.0
     scale: float = 1.0
-    encoder: TextEncoder | None = None
+    encoder: TextEncoder | CategoryEncoder | None = None
 
     def outputs(self, one_hot: bool) -> list[str]:
         """Names of the columns that the model sees of it."""
@@ -40,17 +41,37 @@ class Column:
 
     def is_coded(self, one_hot: bool) -> bool:
         """Whether its one column holds numbers of categories."""
-        return self.type == "category" and not one_hot
+        return self.type == "category" and not one_hot and self.encoder is None
 
-    def parts(self, raw: pa.ChunkedArray, numbers: np.ndarray | None, one_hot: bool, scaled: bool) -> list[np.ndarray]:
+    def with_encoder(self, encoder: TextEncoder | CategoryEncoder) -> Column:
+        """The encoder knows the categories."""
+        return replace(self, encoder=encoder, categories=())
+
+    def parts(self, table: pa.Table, numbers: np.ndarray | None, one_hot: bool, scaled: bool) -> list[np.ndarray]:
         """One `(n_rows,)` array per output. `numbers`: the values of a number, gaps filled as imputers fill them."""
+        raw = table.column(self.name)
         if numbers is not None:
             parts = [self._number(numbers, scaled)]
         elif self.encoder is not None:
-            parts = list(self.encoder.transform(self._texts(raw).to_pylist()).T)
+            parts = list(self.encoded(table).T)
         else:
-            parts = self._category(self._texts(raw), one_hot)
+            parts = self._category(self.filled(raw), one_hot)
         return [*parts, missing_values(raw, self.type).astype(float)] if self.indicator else parts
+
+    def encoded(self, table: pa.Table) -> np.ndarray:
+        """`(n_rows, n_columns)` of the encoder; of training rows what the other folds say, where the table holds it."""
+        if isinstance(self.encoder, CategoryEncoder):
+            unseen = out_of_fold_names(self)
+            if unseen[0] in table.schema.names:
+                return self.encoder.scaled(np.column_stack([table.column(name).to_numpy() for name in unseen]))
+        if self.encoder is None:
+            raise TypeError(f"'{self.name}' has no encoder")
+        return self.encoder.transform(self.filled(table.column(self.name)))
+
+    def filled(self, raw: pa.ChunkedArray) -> pa.ChunkedArray:
+        """The texts, a missing one replaced where the settings say by what."""
+        values = text(raw)
+        return values if self.fill is None else pc.fill_null(values, str(self.fill))
 
     def to_dict(self) -> dict[str, Any]:
         saved = {**vars(self), "categories": list(self.categories)}
@@ -59,7 +80,7 @@ class Column:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Column:
-        encoder = TextEncoder.from_dict(saved["encoder"]) if "encoder" in saved else None
+        encoder = _encoder(saved["encoder"]) if "encoder" in saved else None
         return cls(**{**saved, "categories": tuple(saved["categories"]), "encoder": encoder})
 
     def _number(self, values: np.ndarray, scaled: bool) -> np.ndarray:
@@ -67,16 +88,22 @@ class Column:
             values = np.where(np.isnan(values), self.fill, values)
         return (values - self.mean) / self.scale if scaled else values
 
-    def _texts(self, raw: pa.ChunkedArray) -> pa.ChunkedArray:
-        values = text(raw)
-        return values if self.fill is None else pc.fill_null(values, str(self.fill))
-
     def _category(self, values: pa.ChunkedArray, one_hot: bool) -> list[np.ndarray]:
         known = pa.array(self.categories, pa.string())
         codes = pc.index_in(values, value_set=known).cast(pa.float64()).to_numpy(zero_copy_only=False)
         if not one_hot:
             return [codes]
         return [(codes == index).astype(float) for index in range(len(self.categories))]
+
+
+def out_of_fold_names(column: Column) -> list[str]:
+    """Columns of prepared training rows; no feature can be called so."""
+    return [] if column.encoder is None else [f"{name} out of fold" for name in column.encoder.names(column.name)]
+
+
+def _encoder(saved: Mapping[str, Any]) -> TextEncoder | CategoryEncoder:
+    kind = TextEncoder if saved["settings"]["encoder"] in ("tfidf", "hashing") else CategoryEncoder
+    return kind.from_dict(saved)
 
 
 def number(column: pa.ChunkedArray) -> np.ndarray:

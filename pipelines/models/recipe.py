@@ -10,18 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.models.device import CPU, Device
-from pipelines.models.estimators import estimator_of
-from pipelines.models.preparation import fit_preprocess
 from pipelines.models.prepared_column import missing_values
-from pipelines.models.preprocess import Preprocess
-from pipelines.models.sequences import masked_features
 from pipelines.settings.training import (
     Drop,
     Ensemble,
     Model,
-    SklearnEstimator,
     TorchMLP,
-    TorchSequence,
     Training,
     XGBoost,
 )
@@ -82,23 +76,6 @@ def _tuned(model: Model, chosen: Mapping[str, Any]) -> Model:
     # 'rounds' belongs to the model itself, the others are the library's.
     rounds = {"rounds": int(given.pop("rounds"))} if isinstance(model, XGBoost) and "rounds" in given else {}
     return model.model_copy(update={"parameters": {**model.parameters, **given}, **rounds})
-
-
-def prepare(recipe: Recipe, table: pa.Table) -> Preprocess:
-    """What turns features into the numbers that this family of models takes, learnt from `table`."""
-    model = recipe.training.model
-    own = estimator_of(model) if isinstance(model, SklearnEstimator) else None
-    is_network = isinstance(model, TorchMLP)
-    return fit_preprocess(
-        table,
-        recipe.types,
-        recipe.training.missing,
-        one_hot=own is not None or recipe.training.task == "anomaly",  # what is reconstructed is numbers
-        scaled=is_network or (own is not None and own.scaled),
-        takes_missing=own.takes_missing if own else not is_network,
-        seed=recipe.training.seed,
-        masked=masked_features(recipe.types) if isinstance(model, TorchSequence) else frozenset(),
-    )
 
 
 def lacking(recipe: Recipe, table: pa.Table) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.errors import ModelError
 from pipelines.settings.preparation import Hashing, Tfidf
@@ -27,9 +28,9 @@ class TextEncoder:
             return [f"{feature}#{number}" for number in range(self.settings.features)]
         return [f"{feature}~{term}" for term in self.terms]
 
-    def transform(self, texts: Sequence[str | None]) -> np.ndarray:
+    def transform(self, texts: pa.ChunkedArray) -> np.ndarray:
         """`(n_rows, n_columns)`; a missing text is all zero, as is one without a known term."""
-        known = [text or "" for text in texts]
+        known = [text or "" for text in texts.to_pylist()]
         return np.asarray(self._vectorizer.transform(known).toarray(), dtype=np.float64)
 
     @cached_property
@@ -55,7 +56,7 @@ class TextEncoder:
         return cls(kind.model_validate(saved["settings"]), tuple(saved["terms"]), tuple(saved["weights"]))
 
 
-def fit_text(feature: str, texts: Sequence[str | None], settings: Tfidf | Hashing) -> TextEncoder:
+def fit_text(feature: str, texts: pa.ChunkedArray, settings: Tfidf | Hashing) -> TextEncoder:
     """Learns terms and weights from the training rows.
 
     Raises:
@@ -65,7 +66,7 @@ def fit_text(feature: str, texts: Sequence[str | None], settings: Tfidf | Hashin
         return TextEncoder(settings)
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-    known = [text or "" for text in texts]
+    known = [text or "" for text in texts.to_pylist()]
     counter = CountVectorizer(min_df=settings.min_rows, **_terms(settings))
     try:
         counts = np.asarray(counter.fit_transform(known).sum(axis=0)).ravel()

@@ -10,8 +10,9 @@ import torch
 from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.device import confirm, smaller_if_needed
 from pipelines.models.model import Model
+from pipelines.models.preparation import prepare
 from pipelines.models.preprocess import Preprocess
-from pipelines.models.recipe import Recipe, Rows, prepare
+from pipelines.models.recipe import Recipe, Rows
 from pipelines.models.torch_network import Shape
 from pipelines.models.torch_processes import train_in_processes
 from pipelines.models.torch_sequence import SequenceShape
@@ -28,7 +29,7 @@ def fit_torch(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpo
         search = checkpoints.at("search") if checkpoints else None
         stopped = fit_torch_stopping_early(recipe, rows, validation, search).facts["epochs"]
         epochs = stopped
-    preprocess = prepare(recipe, rows.table)
+    preprocess, rows = prepare(recipe, rows)
     final = checkpoints.at("final") if checkpoints else None
     trained = _trained(recipe, preprocess, rows, None, epochs, final)
     return _model(recipe, preprocess, trained, rows, early_stopped=stopped is not None)
@@ -39,7 +40,7 @@ def fit_torch_stopping_early(
 ) -> Model:
     """Fits on the earlier rows only, at most `epochs`, and keeps the network of the best epoch."""
     early, late = rows.take(~validation), rows.take(validation)
-    preprocess = prepare(recipe, early.table)
+    preprocess, early = prepare(recipe, early)
     trained = _trained(recipe, preprocess, early, late, _settings(recipe).epochs, checkpoints)
     return _model(recipe, preprocess, trained, early, early_stopped=True)
 

@@ -20,8 +20,9 @@ from pipelines.models.allowed import INTEGER_PARAMETERS, default_objective
 from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.device import booster_device, confirm, gpu_trouble, smaller_if_needed
 from pipelines.models.model import Model
+from pipelines.models.preparation import prepare
 from pipelines.models.preprocess import Preprocess
-from pipelines.models.recipe import Recipe, Rows, prepare
+from pipelines.models.recipe import Recipe, Rows
 from pipelines.settings.training import XGBoost
 
 # Rows per block of a matrix that is built on disk.
@@ -37,7 +38,7 @@ def fit_xgboost(recipe: Recipe, rows: Rows, validation: np.ndarray | None, check
         search = checkpoints.at("search") if checkpoints else None
         stopped = fit_stopping_early(recipe, rows, validation, search).facts["rounds"]
         rounds = stopped
-    preprocess = prepare(recipe, rows.table)
+    preprocess, rows = prepare(recipe, rows)
     final = checkpoints.at("final") if checkpoints else None
 
     def boosted(is_small: bool) -> tuple[Any, int]:
@@ -53,7 +54,7 @@ def fit_stopping_early(
 ) -> Model:
     """Fits on the earlier rows only, at most `rounds`, and keeps the rounds up to the best one."""
     early, late = rows.take(~validation), rows.take(validation)
-    preprocess = prepare(recipe, early.table)
+    preprocess, early = prepare(recipe, early)
 
     def boosted(is_small: bool) -> tuple[Any, int]:
         with _named_errors():

@@ -70,6 +70,7 @@ MEANINGS: dict[str, str] = {
     "Training.intervals": "how far off a score may be, with a promised probability; none: not told",
     "Training.weight": "column with the weight of each row in training",
     "Training.seed": "the same seed and data train the same model",
+    "Training.project": "fewer columns made of those that were selected; none: those themselves",
     "Training.min_rows": "with fewer labelled rows nothing is trained",
     "Training.max_rows_in_memory": "above it, training reads from disk",
     "Gate.policy": "the named set of values that those below replace one by one",
@@ -116,6 +117,20 @@ MEANINGS: dict[str, str] = {
     "Volume.min_ratio": "fewer than this times the median refuse the partition",
     "Volume.max_ratio": "more than this times the median refuse the partition",
     "Volume.history_partitions": "accepted partitions that make the median",
+    **{
+        f"{name}.encoder": text
+        for name, text in {
+            "Tfidf": "texts: terms that are learnt, weighted by how rare they are",
+            "Hashing": "texts: terms in columns that their hash chooses",
+            "Target": "categories: the mean label, out of fold",
+            "Frequency": "categories: how frequent they are",
+        }.items()
+    },
+    "ByVariance.by": "how much the column varies",
+    "ByCorrelation.by": "whether an earlier column says the same",
+    "ByMutualInformation.by": "what the column alone tells about the label",
+    "ByL1.by": "whether a sparse linear model uses it",
+    "ByElimination.by": "how long it survives in a linear model",
     "FeatureGroup.name": "as the file is called, if it has one",
     "FeatureGroup.owner": "who answers for these features",
     "FeatureGroup.description": "one sentence for people",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from pipelines.settings.base import Name, Settings, Share
+from pipelines.settings.preparation import Encoder, Project, Scale, Selection
 
 Task = Literal["binary", "multiclass", "regression", "quantile", "anomaly"]
 # Tasks whose score is in units of the label, and tasks whose label is 0 or 1.
@@ -181,6 +182,15 @@ class Training(Settings):
         (), description="entities whose rows must not stand on both sides and are resampled together"
     )
     missing: dict[Name, Missing] = Field({}, description="per feature; 'default' for the rest")
+    encode: dict[Name, Encoder] = Field(
+        {}, description="per category or text; else categories as the family takes them, texts as `tfidf`"
+    )
+    scale: Scale | None = Field(
+        None, description="of numbers: `standard`, `robust` (median, quartiles), `minmax`; none: as the family needs"
+    )
+    select: tuple[Selection, ...] = Field((), description="which prepared columns the model sees, step by step")
+    project: Project | None = None
+    vif: bool = Field(False, description="variance inflation factors of the columns, in the record and the model card")
     weight: Name | None = None
     seed: int = 20260101
     min_rows: PositiveInt = 200

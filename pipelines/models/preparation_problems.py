@@ -1,0 +1,44 @@
+"""What is wrong with the settings of encoding, selection and projection. No machine learning library is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pipelines.errors import did_you_mean
+from pipelines.settings.preparation import SUPERVISED_SELECTIONS, Hashing, Target, Tfidf
+from pipelines.settings.training import Ensemble, TorchSequence, Training
+
+
+def preparation_problems(training: Training, types: Mapping[str, str]) -> list[str]:
+    """One sentence each; `types`: of the features."""
+    return [*_encoding(training, types), *_selection(training), *_sequences(training)]
+
+
+def _encoding(training: Training, types: Mapping[str, str]) -> Iterator[str]:
+    for name, settings in training.encode.items():
+        where = f"E-MODEL-ENCODE training.encode.{name}"
+        if name not in types:
+            yield f"{where}: unknown feature '{name}'. {did_you_mean(name, types)}".rstrip()
+            continue
+        wanted = "text" if isinstance(settings, Tfidf | Hashing) else "category"
+        if types[name] != wanted:
+            yield f"{where}: '{settings.encoder}' needs a {wanted}, got a {types[name]}"
+        if isinstance(settings, Target) and training.task == "anomaly":
+            yield f"{where}: 'target' must be left out with task 'anomaly', which learns from one label"
+
+
+def _selection(training: Training) -> Iterator[str]:
+    for step in training.select:
+        if training.task == "anomaly" and isinstance(step, SUPERVISED_SELECTIONS):
+            where = f"E-MODEL-SELECT training.select by {step.by}"
+            yield f"{where}: must be left out with task 'anomaly', which learns from one label. Use 'variance'."
+
+
+def _sequences(training: Training) -> Iterator[str]:
+    model = training.model
+    members = model.members.values() if isinstance(model, Ensemble) else [model]
+    if any(isinstance(one, TorchSequence) for one in members):
+        for name in ("select", "project"):
+            if getattr(training, name):
+                where = f"E-MODEL-{name.upper()} training.{name}"
+                yield f"{where}: must be left out: 'torch_sequence' needs every step of a lag"
