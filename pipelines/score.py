@@ -196,7 +196,7 @@ def _split(
     uncalibrated = model.uncalibrated(features) if certainty else None
     predicted = model.predict(features) if uncalibrated is None else model.calibrated(uncalibrated)
     scores = np.asarray(predicted, dtype=np.float64)
-    wanted = (batch.num_rows, len(model.classes)) if model.task in WIDE_TASKS else (batch.num_rows,)
+    wanted = (batch.num_rows, len(model.classes)) if model.task == "multiclass" else (batch.num_rows,)
     if scores.shape != wanted:
         raise ModelError("E-SCORE-SHAPE", f"v{model.version}", f"scores must have shape {wanted}, got {scores.shape}")
     answered = is_answered(scores)
