@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,9 +68,9 @@ def contributions(model: Model, table: pa.Table) -> Contributions | str:
             "are no sums of these; the model card shows permutation importance"
         )
     found = _of_trees(model, table) if is_trees else _of_coefficients(model, table)
-    return (
-        found if _adds_up(model, table, found) else "they do not add up to the model's scores, which it adjusts later"
-    )
+    if not _adds_up(model, table, found):
+        return "they do not add up to the model's scores, which it adjusts later"
+    return found if model.calibrator is None else replace(found, scale=f"{found.scale} before calibration")
 
 
 def is_linear(model: Model) -> bool:
@@ -165,8 +165,11 @@ def _outputs(model: Model) -> list[str]:
 
 
 def _adds_up(model: Model, table: pa.Table, found: Contributions) -> bool:
-    """Whether the sums give the model's scores; where the way from one to the other is not known, nobody can tell."""
-    scores, total = model.predict(table), found.total()
+    """Whether the sums give the model's scores before calibration.
+
+    Where the way from one to the other is not known, nobody can tell.
+    """
+    scores, total = model.uncalibrated(table), found.total()
     if total.shape[1] != len(found.outputs):
         return False  # a class without training rows has no coefficients
     scores = scores[:, None] if scores.ndim == 1 else scores

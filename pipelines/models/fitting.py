@@ -27,6 +27,10 @@ def fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: 
         ExhaustedError: E-GPU-OOM when the GPU has no room even for a smaller footprint.
         ResourceError: E-GPU-LOST, E-TRAIN-RANK; the next attempt goes on from the last checkpoint.
     """
+    if recipe.training.calibration or recipe.training.intervals:
+        from pipelines.models.held_out import fit_held_out
+
+        return fit_held_out(recipe, rows, validation, checkpoints)
     recipe = on_usable_device(recipe)
     complete = ~lacking(recipe, rows.table)
     if recipe.training.task == "anomaly":
