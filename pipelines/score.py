@@ -20,7 +20,6 @@ from pipelines.models.answers import answer_arrays, answer_fields, is_answered, 
 from pipelines.models.certainty import certainty_arrays, certainty_fields
 from pipelines.models.device import resolve
 from pipelines.models.intervals import Conformal
-from pipelines.settings.training import WIDE_TASKS
 from pipelines.staged import Pin, Shard, champion_for, decide_pin, open_pin, shard_of, why_nothing
 from pipelines.storage.durable import named_errors
 
