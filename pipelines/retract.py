@@ -48,10 +48,13 @@ def sweep(context: Context, older_than_hours: float = 24, dry_run: bool = False)
     before = time.time() - older_than_hours * 3600
     known = {(row["partition"], row["release_id"]) for row in context.ledger.releases(context.name)}
     scores, replays = context.staged("scores").folders(2), context.staged("replays").folders(1)
+    # Of a snapshot whose training was given up; a registered model has forgotten its own.
+    checkpoints = context.staged("checkpoints").folders(1)
     old = {
         context.exports.files: context.exports.leftovers(known, before),
         context.staged("scores"): sorted(folder for folder, changed in scores.items() if changed < before),
         context.staged("replays"): sorted(folder for folder, changed in replays.items() if changed < before),
+        context.staged("checkpoints"): sorted(folder for folder, changed in checkpoints.items() if changed < before),
     }
     removed = []
     for place in ("exports", "staging", "models", "reports", "tables"):

@@ -11,11 +11,20 @@ from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.device import for_family
 from pipelines.models.model import Model
 from pipelines.models.recipe import Recipe, Rows, lacking
-from pipelines.settings.training import Ensemble, SklearnEstimator, TorchMLP
+from pipelines.settings.training import Ensemble, SklearnEstimator, TorchMLP, XGBoost
 
 
-def fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: Checkpoints | None = None) -> Model:
+def fit(
+    recipe: Recipe,
+    rows: Rows,
+    validation: np.ndarray | None,
+    checkpoints: Checkpoints | None = None,
+    parent: Model | None = None,
+) -> Model:
     """`validation`: mask of the latest rows; the number of rounds or epochs is found on them, then all are learnt from.
+
+    With `parent` the model goes on from it by the rounds or epochs of `training.warm_start`; nothing is searched for,
+    as the parent knows most of the latest rows. It must mean the same: see `pipelines.training.warm_start`.
 
     Rows that lack a feature of strategy 'drop' are left out, and the anomalies of task 'anomaly'. Same rows, recipe and
     libraries give the same bytes on a CPU, also when the fit goes on from `checkpoints` (which must be
@@ -37,7 +46,9 @@ def fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: 
         complete &= rows.target != 1
     if not complete.all():
         rows, validation = rows.take(complete), None if validation is None else validation[complete]
-    model = _fit(recipe, rows, validation, checkpoints)
+    model = (
+        _fit(recipe, rows, validation, checkpoints) if parent is None else _further(recipe, rows, checkpoints, parent)
+    )
     facts: dict[str, Any] = {} if recipe.training.quantile is None else {"quantile": recipe.training.quantile}
     if model.preprocess.facts and model.family != "ensemble":  # each member tells its own
         facts["preparation"] = model.preprocess.facts
@@ -60,6 +71,18 @@ def _fit(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints:
     from pipelines.models.xgboost_fitting import fit_xgboost
 
     return fit_xgboost(recipe, rows, validation, checkpoints)
+
+
+def _further(recipe: Recipe, rows: Rows, checkpoints: Checkpoints | None, parent: Model) -> Model:
+    if isinstance(recipe.training.model, TorchMLP):
+        from pipelines.models.torch_fitting import fit_torch_further
+
+        return fit_torch_further(recipe, rows, checkpoints, parent)
+    if not isinstance(recipe.training.model, XGBoost):
+        raise TypeError(f"family '{recipe.training.model.family}' cannot go on from a parent")
+    from pipelines.models.xgboost_fitting import fit_further
+
+    return fit_further(recipe, rows, checkpoints, parent)
 
 
 def fit_on_part(recipe: Recipe, rows: Rows, validation: np.ndarray) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,20 @@ def fit_torch(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpo
     return _model(recipe, preprocess, trained, rows, early_stopped=stopped is not None)
 
 
+def fit_torch_further(recipe: Recipe, rows: Rows, checkpoints: Checkpoints | None, parent: Model) -> Model:
+    """Goes on from the parent's weights, with rows and target prepared and scaled as it has them."""
+    warm = recipe.training.warm_start
+    if warm is None:
+        raise TypeError("no warm start is wanted")
+    place = checkpoints.at("further") if checkpoints else None
+    trained = _trained(recipe, parent.preprocess, rows, None, warm.more("torch"), place, parent)
+    first = int(parent.facts["epochs"])
+    model = _model(
+        recipe, parent.preprocess, replace(trained, epochs=first + trained.epochs), rows, early_stopped=False
+    )
+    return replace(model, facts={**model.facts, "epochs_of_parent": first})
+
+
 def fit_torch_stopping_early(
     recipe: Recipe, rows: Rows, validation: np.ndarray, checkpoints: Checkpoints | None = None
 ) -> Model:
@@ -46,16 +61,24 @@ def fit_torch_stopping_early(
 
 
 def _trained(
-    recipe: Recipe, preprocess: Preprocess, rows: Rows, late: Rows | None, epochs: int, checkpoints: Checkpoints | None
+    recipe: Recipe,
+    preprocess: Preprocess,
+    rows: Rows,
+    late: Rows | None,
+    epochs: int,
+    checkpoints: Checkpoints | None,
+    parent: Model | None = None,
 ) -> Trained:
     processes = _settings(recipe).processes
+    weights = parent.estimator.to_bytes() if parent else None
+    first = int(parent.facts["epochs"]) if parent else 0
     arrays, validation = _arrays(preprocess, rows), _arrays(preprocess, late) if late is not None else None
 
     def train(is_small: bool) -> Trained:
-        plan = _plan(recipe, preprocess, epochs, is_small)
+        plan = replace(_plan(recipe, preprocess, epochs, is_small), first_epoch=first)
         if processes > 1:
-            return train_in_processes(plan, arrays, validation, checkpoints, processes)
-        return train_network(plan, arrays, validation, checkpoints, recipe.look)
+            return train_in_processes(plan, arrays, validation, checkpoints, processes, weights)
+        return train_network(plan, arrays, validation, checkpoints, recipe.look, weights)
 
     trained = smaller_if_needed(train, _WHERE)
     confirm(recipe.device, trained.device, _WHERE)

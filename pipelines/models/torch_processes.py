@@ -24,11 +24,17 @@ from pipelines.models.torch_network import Network
 from pipelines.models.torch_training import Arrays, Plan, Trained
 from pipelines.storage.durable import canonical_json, write_bytes
 
+PARENT = "parent.safetensors"
 _SECONDS_TO_END = 10.0
 
 
 def train_in_processes(
-    plan: Plan, rows: Arrays, validation: Arrays | None, checkpoints: Checkpoints | None, processes: int
+    plan: Plan,
+    rows: Arrays,
+    validation: Arrays | None,
+    checkpoints: Checkpoints | None,
+    processes: int,
+    parent: bytes | None = None,
 ) -> Trained:
     """As `train_network`, by `processes` ranks.
 
@@ -41,10 +47,14 @@ def train_in_processes(
         _write_arrays(folder, "rows", rows)
         if validation is not None:
             _write_arrays(folder, "validation", validation)
+        if parent is not None:
+            write_bytes(folder / PARENT, parent)
         job = {
             "plan": plan.to_dict(),
             "checkpoints": checkpoints.files.root if checkpoints else None,
+            "keep": checkpoints.keep if checkpoints else None,
             "is_validated": validation is not None,
+            "has_parent": parent is not None,
         }
         write_bytes(folder / "job.json", canonical_json(job))
         code = _run(folder, processes, plan)

@@ -33,7 +33,10 @@ _WHERE = "'torch'"
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything but the arrays that determines the weights. `is_small`: less GPU memory, the same arithmetic."""
+    """Everything but the arrays that determines the weights. `is_small`: less GPU memory, the same arithmetic.
+
+    `first_epoch`: how many a parent had before; their random numbers are not drawn again.
+    """
 
     shape: Shape
     task: str
@@ -50,6 +53,7 @@ class Plan:
     checkpoint_epochs: int
     is_small: bool = False
     quantile: float | None = None
+    first_epoch: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "shape": self.shape.to_dict()}
@@ -95,10 +99,12 @@ def train_network(
     validation: Arrays | None,
     checkpoints: Checkpoints | None,
     look: Callable[[int, float], None] | None = None,
+    parent: bytes | None = None,
 ) -> Trained:
     """The network after `epochs`, or with `validation` after the best epoch, the search ended by `patience`.
 
-    `look` is told each epoch's loss on `validation`. In a process group every rank gets the same network; only rank 0
+    `parent`: the weights to begin with, else they are drawn; AdamW's moments begin anew either way. `look` is told each
+    epoch's loss on `validation`. In a process group every rank gets the same network; only rank 0
     writes checkpoints.
 
     Raises:
@@ -109,7 +115,7 @@ def train_network(
     rank, ranks = _place()
     with _as_planned(plan):
         try:
-            return _train(plan, rows, validation, checkpoints, look, rank, ranks)
+            return _train(plan, rows, validation, checkpoints, look, parent, rank, ranks)
         except RuntimeError as error:
             if isinstance(error, ModelError):
                 raise
@@ -122,17 +128,17 @@ def _train(
     validation: Arrays | None,
     checkpoints: Checkpoints | None,
     look: Callable[[int, float], None] | None,
+    parent: bytes | None,
     rank: int,
     ranks: int,
 ) -> Trained:
-    device = _device(plan, rank)
-    torch.manual_seed(_mixed(plan.seed, 0))
-    network = Network(plan.shape, *_target_scale(plan, rows)).to(device)
+    network = _first(plan, rows, parent).to(_device(plan, rank))
     optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     progress = _restore(network, optimizer, checkpoints)
     learner = _Learner(plan, network, optimizer, _Batches(plan, rows, network, rank, ranks))
+    saved = progress.epoch
     while not progress.stops(plan):
-        learner.epoch(progress.epoch)
+        learner.epoch(plan.first_epoch + progress.epoch)
         progress.epoch += 1
         if validation is not None:
             loss = _shared(_loss(plan, network, validation) if rank == 0 else 0.0, network)
@@ -141,7 +147,9 @@ def _train(
                 look(progress.epoch, loss)
         is_due = progress.epoch % plan.checkpoint_epochs == 0 or progress.stops(plan)
         if checkpoints is not None and rank == 0 and is_due:
-            checkpoints.save(progress.epoch, _packed(progress, network, optimizer))
+            is_best = validation is not None and progress.best_epoch > saved
+            checkpoints.save(progress.epoch, _packed(progress, network, optimizer), is_best)
+            saved = progress.epoch
             reach("train.after_checkpoint")
         if progress.epoch == 2:
             reach("train.round_n")
@@ -150,6 +158,13 @@ def _train(
     epochs = progress.best_epoch if validation is not None else progress.epoch
     used = str(network.device)
     return Trained(network.cpu().eval(), max(1, epochs), used)
+
+
+def _first(plan: Plan, rows: Arrays, parent: bytes | None) -> Network:
+    if parent is not None:
+        return Network.from_bytes(plan.shape, parent)
+    torch.manual_seed(_mixed(plan.seed, 0))
+    return Network(plan.shape, *_target_scale(plan, rows))
 
 
 class _Batches:

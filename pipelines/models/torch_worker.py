@@ -22,6 +22,7 @@ from pipelines.errors import ModelError, NightshiftError
 from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.device import GpuMemoryError
 from pipelines.models.torch_network import Network
+from pipelines.models.torch_processes import PARENT
 from pipelines.models.torch_training import Arrays, Plan, train_network
 from pipelines.storage.durable import canonical_json, write_bytes
 from pipelines.storage.files import open_files
@@ -44,9 +45,10 @@ def _train(folder: Path) -> None:
     if plan.device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if plan.device == "cuda" else "gloo", timeout=_PATIENCE)
-    checkpoints = Checkpoints(open_files(job["checkpoints"])) if job["checkpoints"] else None
+    checkpoints = Checkpoints(open_files(job["checkpoints"]), job["keep"]) if job["checkpoints"] else None
     validation = _arrays(folder, "validation") if job["is_validated"] else None
-    trained = train_network(plan, _arrays(folder, "rows"), validation, checkpoints)
+    parent = (folder / PARENT).read_bytes() if job["has_parent"] else None
+    trained = train_network(plan, _arrays(folder, "rows"), validation, checkpoints, parent=parent)
     _require_equal(trained.network)
     if distributed.get_rank() == 0:
         write_bytes(folder / "network.safetensors", trained.network.to_bytes())

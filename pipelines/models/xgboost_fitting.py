@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,43 @@ def fit_xgboost(recipe: Recipe, rows: Rows, validation: np.ndarray | None, check
 
     booster, _ = smaller_if_needed(boosted, _WHERE)
     return _model(recipe, preprocess, booster, rounds, early_stopped=stopped is not None)
+
+
+def fit_further(recipe: Recipe, rows: Rows, checkpoints: Checkpoints | None, parent: Model) -> Model:
+    """Adds trees to the parent's, on what it makes of these rows: prepared as it prepares them.
+
+    The parent's margins come from the values themselves. A quantised matrix of other rows has other bins than its
+    trees, and boosting that goes on from a loaded booster takes the margins from the bins: on 10 % new rows four in
+    ten were wrong, by up to the spread of all margins.
+    """
+    warm = recipe.training.warm_start
+    if warm is None:
+        raise TypeError("no warm start is wanted")
+    rounds, first = warm.more("xgboost"), parent.estimator.num_boosted_rounds()
+    place = checkpoints.at("further") if checkpoints else None
+
+    def boosted(is_small: bool) -> tuple[Any, int]:
+        with _named_errors():
+            matrix = _matrix(recipe, parent.preprocess, rows, is_small, parent=parent.estimator)
+            return _boost(recipe, matrix, None, rounds, place, first)
+
+    more, _ = smaller_if_needed(boosted, _WHERE)
+    model = _model(recipe, parent.preprocess, _joined(parent.estimator, more), first + rounds, early_stopped=False)
+    return replace(model, facts={**model.facts, "rounds_of_parent": first})
+
+
+def _joined(booster: Any, more: Any) -> Any:
+    """The trees of both; `more` were boosted on the margins of `booster`, whose base score counts for both."""
+    documents = [json.loads(one.save_raw("json")) for one in (booster, more)]
+    trees, added = (document["learner"]["gradient_booster"]["model"] for document in documents)
+    count = len(trees["trees"])
+    trees["trees"] += [{**tree, "id": count + number} for number, tree in enumerate(added["trees"])]
+    trees["tree_info"] += added["tree_info"]
+    trees["iteration_indptr"] += [count + end for end in added["iteration_indptr"][1:]]
+    trees["gbtree_model_param"]["num_trees"] = str(len(trees["trees"]))
+    whole = xgboost.Booster()
+    whole.load_model(bytearray(json.dumps(documents[0]).encode()))
+    return whole
 
 
 def fit_stopping_early(
@@ -106,8 +143,12 @@ class _Progress:
         self.ended = patience is not None and self.rounds - self.best_rounds >= patience
 
 
-def _boost(recipe: Recipe, train: Any, watched: Any, rounds: int, checkpoints: Checkpoints | None) -> tuple[Any, int]:
+def _boost(
+    recipe: Recipe, train: Any, watched: Any, rounds: int, checkpoints: Checkpoints | None, first: int = 0
+) -> tuple[Any, int]:
     """The booster after all its rounds, and the number of rounds with the least loss on `watched`.
+
+    `first`: how many rounds another booster has gone before; their random numbers are not drawn again.
 
     XGBoost keeps the state of its random numbers nowhere (`seed_per_iteration` does not reach the samplers), so a
     new booster with a seed of its own begins after every checkpoint, whether or not anything was interrupted.
@@ -115,9 +156,9 @@ def _boost(recipe: Recipe, train: Any, watched: Any, rounds: int, checkpoints: C
     settings = _settings(recipe)
     progress, raw = _unpacked(checkpoints.latest() if checkpoints else None)
     matrices = [train] if watched is None else [train, watched]
-    booster = _booster(recipe, matrices, progress.rounds, raw)
+    booster = _booster(recipe, matrices, first + progress.rounds, raw)
     while not progress.is_done(rounds):
-        stop = min(progress.rounds + settings.checkpoint_rounds, rounds)
+        before, stop = progress.rounds, min(progress.rounds + settings.checkpoint_rounds, rounds)
         while progress.rounds < stop and not progress.ended:
             booster.update(train, progress.rounds)
             progress.rounds += 1
@@ -130,9 +171,9 @@ def _boost(recipe: Recipe, train: Any, watched: Any, rounds: int, checkpoints: C
                 reach("train.round_n")
         confirm(recipe.device, booster_device(booster), _WHERE)
         raw = bytes(booster.save_raw("ubj"))
-        _save(checkpoints, progress, raw)
+        _save(checkpoints, progress, raw, is_best=watched is not None and progress.best_rounds > before)
         if not progress.is_done(rounds):
-            booster = _booster(recipe, matrices, progress.rounds, raw)
+            booster = _booster(recipe, matrices, first + progress.rounds, raw)
     return booster, progress.best_rounds
 
 
@@ -147,9 +188,9 @@ def _loss(booster: Any, watched: Any, rounds: int) -> float:
     return float(booster.eval_set([(watched, "validation")], rounds).rpartition(":")[2])
 
 
-def _save(checkpoints: Checkpoints | None, progress: _Progress, raw: bytes) -> None:
+def _save(checkpoints: Checkpoints | None, progress: _Progress, raw: bytes, is_best: bool) -> None:
     if checkpoints is not None:
-        checkpoints.save(progress.rounds, json.dumps(asdict(progress)).encode() + b"\n" + raw)
+        checkpoints.save(progress.rounds, json.dumps(asdict(progress)).encode() + b"\n" + raw, is_best)
         reach("train.after_checkpoint")
 
 
@@ -160,29 +201,39 @@ def _unpacked(content: bytes | None) -> tuple[_Progress, bytes]:
     return _Progress(**json.loads(head)), raw
 
 
-def _matrix(recipe: Recipe, preprocess: Preprocess, rows: Rows, is_small: bool, reference: Any = None) -> Any:
+def _matrix(
+    recipe: Recipe, preprocess: Preprocess, rows: Rows, is_small: bool, reference: Any = None, parent: Any = None
+) -> Any:
     """The quantised matrix: in memory, or on disk, built block by block (the values are the same).
 
-    On disk are those above `max_rows_in_memory`, and all when memory was short before.
+    On disk are those above `max_rows_in_memory`, and all when memory was short before. With the booster `parent`
+    rows begin with its margins.
     """
     bins = recipe.training.model.parameters.get("max_bin") if isinstance(recipe.training.model, XGBoost) else None
     options = {"enable_categorical": True, "max_bin": None if bins is None else int(bins), "ref": reference}
     if is_small or recipe.is_small or len(rows) > recipe.training.max_rows_in_memory:
-        blocks = _blocks(preprocess, rows, on_gpu=recipe.device.kind == "cuda")
+        blocks = _blocks(preprocess, rows, parent, on_gpu=recipe.device.kind == "cuda")
         matrix = xgboost.ExtMemQuantileDMatrix(blocks, **options)
         # The cache folder must live as long as the matrix, which does not hold its iterator.
         matrix.blocks = blocks  # type: ignore[attr-defined]
         return matrix
+    values = preprocess.transform(rows.table, np.float32)
     return xgboost.QuantileDMatrix(
-        preprocess.transform(rows.table, np.float32),
+        values,
         label=rows.target,
         weight=rows.weight,
+        base_margin=_margins(parent, values),
         feature_types=preprocess.output_types,
         **options,
     )
 
 
-def _blocks(preprocess: Preprocess, rows: Rows, on_gpu: bool) -> Any:
+def _margins(parent: Any, values: np.ndarray) -> np.ndarray | None:
+    """`(n,)` or `(n, k)`; None without a parent."""
+    return None if parent is None else parent.inplace_predict(values, predict_type="margin")
+
+
+def _blocks(preprocess: Preprocess, rows: Rows, parent: Any, on_gpu: bool) -> Any:
     """XGBoost's iterator over blocks of rows; its cache lies in a temporary folder that goes with the iterator."""
 
     class Blocks(xgboost.DataIter):
@@ -201,6 +252,7 @@ def _blocks(preprocess: Preprocess, rows: Rows, on_gpu: bool) -> Any:
                 data=_on_gpu(values) if on_gpu else values,
                 label=rows.target[block],
                 weight=None if rows.weight is None else rows.weight[block],
+                base_margin=_margins(parent, values),
                 feature_types=preprocess.output_types,
             )
             self.start += _BLOCK_ROWS

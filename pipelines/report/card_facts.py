@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.context import Context
 from pipelines.ledger import Row
 from pipelines.report.card_uncertainty import uncertainty_facts
+from pipelines.training.warm_start import told
 
 FOLDER = "models"
 _MOST_FEATURES = 20
@@ -124,6 +125,7 @@ def _model(row: Row) -> dict[str, Any]:
         "task": record.get("task"),
         "parameters": {**(record.get("parameters") or {}), **facts},
         "seed": record.get("seed"),
+        **({"warm_start": told(record["warm_start"])} if record.get("warm_start") else {}),
         "device": record.get("device"),
         "code": record.get("code_version"),
         "settings": settings.get("pipeline"),

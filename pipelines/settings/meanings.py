@@ -69,6 +69,8 @@ MEANINGS: dict[str, str] = {
     "Training.calibration": "turn scores into the shares of rows that they claim to be; none: as the model gives them",
     "Training.intervals": "how far off a score may be, with a promised probability; none: not told",
     "Training.weight": "column with the weight of each row in training",
+    "Training.warm_start": "go on from the champion (`xgboost`, `torch`); none: each model begins anew",
+    "Training.checkpoints": "which checkpoints of a training are kept; none: the last two, and the best one",
     "Training.seed": "the same seed and data train the same model",
     "Training.project": "fewer columns made of those that were selected; none: those themselves",
     "Training.min_rows": "with fewer labelled rows nothing is trained",

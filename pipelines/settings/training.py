@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
@@ -150,6 +151,31 @@ class Tuning(Settings):
     log_scale: tuple[str, ...] = ()
 
 
+class WarmStart(Settings):
+    """The next model goes on from the champion where both mean the same; else it begins anew, with a reason.
+
+    For the families `xgboost` (trees are added) and `torch` (from the champion's weights).
+    """
+
+    rounds: PositiveInt | None = Field(None, description="trees added to the champion's, with `xgboost`; default 20")
+    epochs: PositiveInt | None = Field(None, description="further passes over the rows, with `torch`; default 5")
+    at_most: PositiveInt = Field(
+        6, description="warm starts in a row; the model after them begins anew, so that none grows for ever"
+    )
+
+    def more(self, family: str) -> int:
+        """Rounds or epochs that are added."""
+        return (self.rounds or 20) if family == "xgboost" else (self.epochs or 5)
+
+
+class KeptCheckpoints(Settings):
+    """Of a training that goes on after a kill; how often they are written is the model's `checkpoint_*` key."""
+
+    keep: int = Field(
+        2, ge=1, le=100, description="the last ones; the best by the validation rows is kept besides, however old"
+    )
+
+
 class Calibration(Settings):
     """Scores become the shares of rows that they claim to be, by late training rows that the model has not seen."""
 
@@ -193,6 +219,8 @@ class Training(Settings):
     vif: bool = Field(False, description="variance inflation factors of the columns, in the record and the model card")
     weight: Name | None = None
     seed: int = 20260101
+    warm_start: WarmStart | None = None
+    checkpoints: KeptCheckpoints | None = None
     min_rows: PositiveInt = 200
     max_rows_in_memory: PositiveInt = 5_000_000
     metric: str | None = Field(
@@ -212,6 +240,44 @@ class Training(Settings):
         if self.intervals and self.task not in (*CLASS_TASKS, "regression"):
             raise ValueError(f"'intervals' needs task 'regression', 'binary' or 'multiclass', got '{self.task}'")
         return self
+
+    @model_validator(mode="after")
+    def _goes_on_from_something(self) -> Training:
+        problems = [*_warm_start_problems(self), *_checkpoint_problems(self)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _warm_start_problems(training: Training) -> Iterator[str]:
+    warm, model = training.warm_start, training.model
+    if warm is None:
+        return
+    if not isinstance(model, XGBoost | TorchMLP):
+        yield f"'warm_start' must be left out: family '{model.family}' cannot go on from a champion"
+        return
+    if getattr(warm, "epochs" if isinstance(model, XGBoost) else "rounds") is not None:
+        wrong, right = ("epochs", "rounds") if isinstance(model, XGBoost) else ("rounds", "epochs")
+        yield f"'warm_start.{wrong}' must be left out: family '{model.family}' counts '{right}'"
+    booster = model.parameters.get("booster", "gbtree") if isinstance(model, XGBoost) else "gbtree"
+    if booster != "gbtree":
+        yield f"'warm_start' must be left out: trees cannot be added to a booster '{booster}'"
+    if training.tuning:
+        yield "'warm_start' must be left out with 'tuning': parameters that are searched anew are not the champion's"
+    if any(encoder.encoder == "target" for encoder in training.encode.values()):
+        yield "'warm_start' must be left out with an encoder 'target': its means hold the labels of the same rows"
+    for name in ("calibration", "intervals"):
+        if getattr(training, name):
+            yield f"'warm_start' must be left out with '{name}': the champion knows the rows that it keeps back"
+    if training.group:
+        yield "'warm_start' must be left out with 'group': the champion may know the holdout's groups by earlier rows"
+
+
+def _checkpoint_problems(training: Training) -> Iterator[str]:
+    model = training.model
+    members = model.members.values() if isinstance(model, Ensemble) else [model]
+    if training.checkpoints and not training.tuning and all(isinstance(one, SklearnEstimator) for one in members):
+        yield "'checkpoints' must be left out: an estimator of scikit-learn is fitted at once"
 
 
 class Gate(Settings):

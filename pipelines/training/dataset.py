@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from pipelines.training.rows import (
     pinned,
     with_target,
 )
+from pipelines.training.warm_start import champion_of, told
+from pipelines.training.warm_start import decide as decide_start
 
 _SCHEMA = "snapshot-3"
 _RECORD = "snapshot.json"
@@ -46,6 +48,7 @@ class Frozen:
     `classes`: label texts, smallest first (empty for regression). Of the matured rows, `unlabelled` had no label,
     `incomplete` lack a feature of strategy 'drop', and `both_sides` are training rows whose group also stands in the
     holdout; all others are in `rows`. `row_digests`: one per partition, over its rows in the order of the files.
+    `warm_start`: the parent that the training goes on from, or why there is none; see `pipelines.training.warm_start`.
     """
 
     snapshot_id: str
@@ -62,6 +65,7 @@ class Frozen:
     tables: dict[str, dict[str, Any]]
     digests: dict[str, str]
     row_digests: dict[str, str] = field(default_factory=dict)
+    warm_start: dict[str, Any] | None = None
 
     def files(self, context: Context) -> Files:
         """Where it lies, with all that later steps put beside it."""
@@ -114,6 +118,7 @@ def snapshot(context: Context) -> dict[str, Any]:
         }
     train, holdout = window[: -training.holdout_partitions], window[-training.holdout_partitions :]
     versions = table_versions(context, label, [*train, *holdout])
+    champion = champion_of(context)
     snapshot_id = combined(
         _SCHEMA,
         context.key,
@@ -124,24 +129,35 @@ def snapshot(context: Context) -> dict[str, Any]:
         json.dumps([train, holdout, carried_columns(context, training)]),
         # Not the Delta versions: they move with every other partition that is published.
         json.dumps({table: facts["contents"] for table, facts in versions.items()}, sort_keys=True),
+        *([f"parent {champion['version']} {champion['artifact_sha256']}"] if champion else []),
     )[:16]
     known = known_frozen(context, snapshot_id)
     if known and known.is_whole(context):
         return _summary(known, "unchanged")
-    return _summary(freeze(context, snapshot_id, train, holdout, versions), "done")
+    frozen = freeze(
+        context, snapshot_id, train, holdout, versions, lambda frozen: decide_start(context, frozen, champion)
+    )
+    return _summary(frozen, "done")
 
 
 def freeze(
-    context: Context, snapshot_id: str, train: list[str], holdout: list[str], versions: dict[str, dict[str, Any]]
+    context: Context,
+    snapshot_id: str,
+    train: list[str],
+    holdout: list[str],
+    versions: dict[str, dict[str, Any]],
+    start: Callable[[Frozen], dict[str, Any] | None],
 ) -> Frozen:
     """Writes the rows of these partitions, then the record that says which they are; returns it as later steps read it.
 
     (Its features are in the order of their names there, and the order of the features makes a model.)
+    `start` decides where the training begins, given the rows.
     """
     with context.scratch("snapshot") as folder:
         frozen = _freeze(context, snapshot_id, train, holdout, versions, folder)
         for part in frozen.digests:
             frozen.files(context).upload(folder / f"{part}.parquet", f"{part}.parquet")
+    frozen = replace(frozen, warm_start=start(frozen))
     frozen.files(context).write(_RECORD, canonical_json(asdict(frozen)))
     return read_frozen(context, snapshot_id)
 
@@ -279,6 +295,7 @@ def _summary(frozen: Frozen, state: str) -> dict[str, Any]:
         "unlabelled": frozen.unlabelled,
         "incomplete": frozen.incomplete,
         "both_sides": frozen.both_sides,
+        **({"warm_start": told(frozen.warm_start)} if frozen.warm_start else {}),
     }
 
 

@@ -22,6 +22,7 @@ from pipelines.training.fit_step import rounded
 from pipelines.training.metrics import metrics, wanted_metric
 from pipelines.training.tuning import recipe_of, training_rows
 from pipelines.training.uncertainty import covered
+from pipelines.training.warm_start import seen_by
 
 CHALLENGER, CHAMPION, CONSTANT, LINEAR = "challenger", "champion", "constant", "linear"
 _TIMED_ROWS = 20_000
@@ -245,7 +246,7 @@ def _linear(context: Context, frozen: Frozen, rows: Rows) -> Model:
 
 def _overlap(context: Context, frozen: Frozen, champion: int) -> float:
     """Share of the holdout's partitions that the champion was trained on: it flatters the champion, never the other."""
-    seen = set(context.ledger.model(context.name, champion)["record"].get("training_partitions", []))
+    seen = seen_by(context.ledger.model(context.name, champion)["record"])
     return len(seen & set(frozen.holdout_partitions)) / len(frozen.holdout_partitions)
 
 

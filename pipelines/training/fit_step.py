@@ -27,6 +27,7 @@ from pipelines.training.registry import Challenger, register
 from pipelines.training.sample import predictions_digest, take_sample
 from pipelines.training.tuning import can_judge, recipe_of, training_rows, tuned_parameters, usable_device
 from pipelines.training.uncertainty import uncertainty, uncertainty_metrics
+from pipelines.training.warm_start import parent_of, told
 
 _KEPT = "model.sha256"  # digest of the fitted model, noted at the snapshot
 
@@ -42,7 +43,8 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     device = usable_device(context, "train")
     frozen = read_frozen(context, snapshot_id)
     started = time.monotonic()
-    model, sha256 = _kept(context, frozen, device) or _fit_and_keep(context, frozen, device)
+    notes: list[str] = []
+    model, sha256 = _kept(context, frozen, device) or _fit_and_keep(context, frozen, device, notes)
     seconds = time.monotonic() - started
     reach("train.after_fit")
     holdout = frozen.table(context, "holdout")
@@ -74,6 +76,8 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
         "seconds": round(seconds, 2),
         "holdout": {name: rounded(value) for name, value in found.items()},
         **_device_facts(model, device),
+        **({"warm_start": told(frozen.warm_start)} if frozen.warm_start else {}),
+        **({"checkpoints": notes} if notes else {}),
     }
 
 
@@ -122,20 +126,29 @@ def _kept(context: Context, frozen: Frozen, device: Device) -> tuple[Model, str]
     return (model, sha256) if model.facts.get("device") == device.kind else None
 
 
-def _fit_and_keep(context: Context, frozen: Frozen, device: Device) -> tuple[Model, str]:
+def _fit_and_keep(context: Context, frozen: Frozen, device: Device, notes: list[str]) -> tuple[Model, str]:
     """Fits, stores the files, notes their digest at the snapshot: a registry that is away costs no second training."""
-    model = fit_frozen(context, frozen, device)
+    model = fit_frozen(context, frozen, device, notes)
     sha256 = store_model(context.home, context.name, model.to_files())
     frozen.files(context).write(_KEPT, sha256.encode())
     return model, sha256
 
 
-def fit_frozen(context: Context, frozen: Frozen, device: Device) -> Model:
-    """The model of these rows and the context's settings, stored nowhere."""
+def fit_frozen(context: Context, frozen: Frozen, device: Device, notes: list[str] | None = None) -> Model:
+    """The model of these rows and the context's settings, stored nowhere. `notes` are told of used checkpoints.
+
+    Raises:
+        ModelError: E-TRAIN-PARENT when the parent that was pinned with the rows cannot be read.
+    """
+    parent = parent_of(context, frozen)
     recipe = recipe_of(context, frozen, device).with_parameters(tuned_parameters(context, frozen))
     rows, validation = training_rows(context, frozen)
     usable = validation if can_judge(rows, validation) else None
-    return fit(recipe, rows, usable, checkpoints_of(context, frozen, recipe))
+    checkpoints = checkpoints_of(context, frozen, recipe)
+    model = fit(recipe, rows, usable, checkpoints, parent)
+    if notes is not None:
+        notes += checkpoints.notes
+    return model
 
 
 def _device_facts(model: Model, device: Device) -> dict[str, str]:
@@ -170,6 +183,7 @@ def _record(
         "settings": {"training": training.digest(), "label": label.digest(), "pipeline": context.pipeline.digest()},
         "code_version": code_version(),
         "seed": training.seed,
+        **({"warm_start": frozen.warm_start} if frozen.warm_start else {}),
         **_device_facts(model, device),
         "holdout_metrics": {name: rounded(value) for name, value in holdout.items()},
         "importance": {name: rounded(value) for name, value in model.importance().items()},

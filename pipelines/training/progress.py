@@ -21,10 +21,13 @@ def checkpoints_of(context: Context, frozen: Frozen, recipe: Recipe) -> Checkpoi
         json.dumps(frozen.digests, sort_keys=True),
         recipe.training.digest(),
         json.dumps([dict(recipe.types), recipe.classes, recipe.threads, recipe.device.kind]),
+        *([json.dumps(frozen.warm_start, sort_keys=True)] if frozen.warm_start else []),
         code_version(),
         *(f"{name} {installed(name)}" for name in _LIBRARIES),
     )
-    return Checkpoints(context.staged("checkpoints", frozen.snapshot_id, digest[:32]))
+    settings = recipe.training.checkpoints
+    files = context.staged("checkpoints", frozen.snapshot_id, digest[:32])
+    return Checkpoints(files, settings.keep) if settings else Checkpoints(files)
 
 
 def forget_checkpoints(context: Context, frozen: Frozen) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -49,6 +49,7 @@ from pipelines.training.replay_differences import (
 )
 from pipelines.training.sample import predictions_digest
 from pipelines.training.tuning import tune, usable_device
+from pipelines.training.warm_start import decide, recorded_start, told
 
 _NEEDED = ("made_from", "row_digests", "predictions_digest", "tables", "training_partitions", "holdout_partitions")
 _MOST_LINES = 20
@@ -74,8 +75,8 @@ def replay(
     explain them; `since` is what changed since the training and was not used.
 
     Raises:
-        ModelError: E-REPLAY-RECORD, E-REPLAY-GONE, E-REPLAY-SETTINGS, E-REPLAY-FEATURES when the version cannot be
-            rebuilt as asked; E-GPU-MISSING when it was trained on a GPU and there is none here.
+        ModelError: E-REPLAY-RECORD, E-REPLAY-GONE, E-REPLAY-SETTINGS, E-REPLAY-FEATURES, E-REPLAY-PARENT when the
+            version cannot be rebuilt as asked; E-GPU-MISSING when it was trained on a GPU and there is none here.
     """
     started = time.monotonic()
     row = context.ledger.model(context.name, version)
@@ -85,9 +86,9 @@ def replay(
     used = then if settings == "recorded" else context.pipeline
     tables, notes = recorded_tables(context, version, record) if inputs == "recorded" else ({}, [])
     sandbox = _sandbox(replace(context, pipeline=used), tables, f"{version} {inputs} {settings}")
-    rebuilt = _rebuild(sandbox, record, inputs)
+    rebuilt = _rebuild(sandbox, row, inputs, settings)
     compared = {
-        "config": config_lines(determining(then), determining(used)),
+        "config": [*config_lines(determining(then), determining(used)), *_start_lines(record, rebuilt.frozen)],
         "rows": _row_lines(context, replace(context, pipeline=then), row, sandbox, rebuilt.frozen),
         "parameters": _parameter_lines(record, rebuilt.model),
         "metrics": _metric_lines(sandbox, record, rebuilt),
@@ -165,17 +166,35 @@ def _sandbox(context: Context, tables: Mapping[str, Any], what: str) -> Rebuildi
     )
 
 
-def _rebuild(sandbox: Rebuilding, record: Mapping[str, Any], inputs: Moment) -> Rebuilt:
-    """Freezes the rows, tunes and fits as a retrain does."""
+def _rebuild(sandbox: Rebuilding, row: Row, inputs: Moment, settings: Moment) -> Rebuilt:
+    """Freezes the rows, tunes and fits as a retrain does, from the parent that the version had."""
     device = usable_device(sandbox, "train")
-    frozen = _freeze(sandbox, record, inputs)
+    frozen = _freeze(sandbox, row["record"], inputs, lambda frozen: _start(sandbox, row, frozen, settings))
     tune(sandbox, frozen.snapshot_id)
     model = fit_frozen(sandbox, frozen, device)
     holdout = frozen.table(sandbox, "holdout")
     return Rebuilt(frozen, model, holdout, model.predict(holdout))
 
 
-def _freeze(sandbox: Rebuilding, record: Mapping[str, Any], inputs: Moment) -> Frozen:
+def _start(sandbox: Rebuilding, row: Row, frozen: Frozen, settings: Moment) -> dict[str, Any] | None:
+    """As recorded; with other settings decided anew, but never from another parent."""
+    recorded = recorded_start(sandbox, row) if settings == "recorded" or required(sandbox)[0].warm_start else None
+    if settings == "recorded":
+        return recorded
+    parent = (recorded or {}).get("parent")
+    return decide(sandbox, frozen, sandbox.ledger.model(sandbox.name, parent["version"]) if parent else None)
+
+
+def _cold(_frozen: Frozen) -> None:
+    """For rows that nothing is trained from."""
+
+
+def _freeze(
+    sandbox: Rebuilding,
+    record: Mapping[str, Any],
+    inputs: Moment,
+    start: Callable[[Frozen], dict[str, Any] | None] = _cold,
+) -> Frozen:
     training, label = required(sandbox)
     _require_features(sandbox)
     if inputs == "today":
@@ -188,7 +207,7 @@ def _freeze(sandbox: Rebuilding, record: Mapping[str, Any], inputs: Moment) -> F
         what = f"a training needs more than the {training.holdout_partitions} partitions of the holdout"
         raise ModelError("E-REPLAY-SETTINGS", sandbox.where, f"{what}, got {len(window)}", "Use '--settings recorded'.")
     tables = record["tables"] if inputs == "recorded" else table_versions(sandbox, label, window)
-    return freeze(sandbox, combined(json.dumps([tables, train, holdout]))[:16], train, holdout, tables)
+    return freeze(sandbox, combined(json.dumps([tables, train, holdout]))[:16], train, holdout, tables, start)
 
 
 def _require_features(sandbox: Rebuilding) -> None:
@@ -242,6 +261,11 @@ def _all_rows(context: Context, frozen: Frozen) -> pa.Table:
 
 def _of(rows: pa.Table, partition: str) -> pa.Table:
     return rows.filter(pc.equal(rows["partition"], partition))
+
+
+def _start_lines(record: Mapping[str, Any], frozen: Frozen) -> list[str]:
+    then, now = told(record.get("warm_start")), told(frozen.warm_start)
+    return [] if then == now else [f"config: start of the training {then or 'cold'} -> {now or 'cold'}"]
 
 
 def _parameter_lines(record: Mapping[str, Any], model: Model) -> list[str]:

@@ -29,6 +29,7 @@ from pipelines.models.model import Model
 from pipelines.models.stored import model_address, read_stored, require_stored
 from pipelines.serving.package import write_package
 from pipelines.training.dataset import Frozen
+from pipelines.training.warm_start import told
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -297,6 +298,7 @@ def _describe(client: MlflowClient, run_id: str, context: Context, frozen: Froze
         "nightshift.config_digest": record["settings"]["pipeline"],
         "nightshift.code_version": record["code_version"],
         "nightshift.device": record["device"],
+        **({"nightshift.warm_start": told(record["warm_start"])} if record.get("warm_start") else {}),
     }
     numbers = [Metric(name, float(value), 0, 0) for name, value in challenger.metrics.items() if np.isfinite(value)]
     client.log_batch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,10 +33,10 @@ class Mortal(Checkpoints):
     deaths = 0
 
     def at(self, *parts: str) -> Mortal:
-        return Mortal(self.files.at(*parts))
+        return Mortal(self.files.at(*parts), self.keep, self.notes)
 
-    def save(self, number: int, content: bytes) -> None:
-        super().save(number, content)
+    def save(self, number: int, content: bytes, is_best: bool = False) -> None:
+        super().save(number, content, is_best)
         Mortal.deaths += 1
         raise Died
 
@@ -134,6 +135,11 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, 
     newest = next(tmp_path.glob("00000002-*.bin"))
     newest.write_bytes(damage(newest.read_bytes()))
     assert checkpoints.latest() == b"one" * 100
+    place = tmp_path.name
+    assert checkpoints.notes == [
+        f"checkpoint {place} 2 is damaged and was passed over",
+        f"went on from checkpoint {place} 1",
+    ]
 
 
 @pytest.mark.parametrize("kind", CPU_KINDS)
@@ -158,6 +164,47 @@ def test_two_checkpoints_are_kept_and_none_after_clearing(tmp_path: Path) -> Non
     assert checkpoints.latest() is None
     checkpoints.clear()
     assert list(tmp_path.rglob("*.bin")) == []
+
+
+def kept(folder: Path) -> list[int]:
+    return sorted(int(path.name[:8]) for path in folder.glob("*.bin"))
+
+
+def test_the_last_ones_and_the_best_one_are_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(LocalFiles(tmp_path), keep=3)
+    for number, is_best in ((5, True), (10, True), (15, False), (20, False), (25, False), (30, False)):
+        checkpoints.save(number, b"%d" % number, is_best)
+    assert kept(tmp_path) == [10, 20, 25, 30]
+    checkpoints.save(35, b"35", is_best=True)
+    assert kept(tmp_path) == [25, 30, 35]
+    for path in tmp_path.glob("*.bin"):
+        path.write_bytes(b"")
+    assert checkpoints.latest() is None
+
+
+def test_the_best_one_is_gone_on_from_when_all_later_ones_are_damaged(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(LocalFiles(tmp_path), keep=2)
+    for number, is_best in ((5, True), (10, False), (15, False), (20, False)):
+        checkpoints.save(number, b"%d" % number, is_best)
+    for path in tmp_path.glob("000000[12]*.bin"):
+        path.write_bytes(b"")
+    assert checkpoints.latest() == b"5"
+
+
+@pytest.mark.parametrize("kind", ["xgboost", "torch"])
+def test_a_training_keeps_the_best_of_its_search_and_goes_on_from_it_alone(
+    tmp_path: Path, kind: str, uninterrupted: dict[str, str]
+) -> None:
+    """Killed at the end of the search, with every checkpoint but the best one damaged."""
+    fitted(kind, Checkpoints(LocalFiles(tmp_path), keep=1))
+    shutil.rmtree(tmp_path / "final")
+    (best,) = (tmp_path / "search").glob("*-best.bin")
+    for path in (tmp_path / "search").glob("*.bin"):
+        if path != best:
+            path.write_bytes(b"")
+    again = Checkpoints(LocalFiles(tmp_path), keep=1)
+    assert fitted(kind, again) == uninterrupted[kind]
+    assert again.notes[-1] == f"went on from checkpoint search {int(best.name[:8])}"
 
 
 def test_a_start_from_the_beginning_outdates_later_numbers(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def test_sweep_takes_old_leftovers_and_nothing_that_is_referenced(run: Context, 
     assert file_digests(staging)  # staged scores, of use until they are released
     (run.home.scratch / "score-killed").mkdir()
     run.staged("replays", "killed").write("retrain/1/train.parquet", b"rows")
+    run.staged("checkpoints", "given-up").write("recipe/final/00000050-0.bin", b"trees")
     aged(run.home.root, days=13)
     assert sweep_staging(14, dry_run=False, home=run.home) == {"scratch": [], "payments": []}
     aged(run.home.root, days=15)
@@ -89,6 +90,7 @@ def test_sweep_takes_old_leftovers_and_nothing_that_is_referenced(run: Context, 
     named = sweep_staging(14, home=run.home)["payments"]
     assert f"exports/payments/_releases/{run.key}/orphan" in named
     assert "staging/payments/replays/killed" in named
+    assert "staging/payments/checkpoints/given-up" in named
     assert all(name.startswith("staging/") for name in named if not name.endswith("/orphan"))
     assert file_digests(run.home.root) == before  # a dry run
     assert sweep_staging(14, dry_run=False, home=run.home)["payments"] == named
