@@ -14,6 +14,7 @@ import numpy as np
 from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.ledger import Row
+from pipelines.monitoring.coverage import coverage_reasons, realised_coverage
 from pipelines.monitoring.inputs import accepted_until, classes_of
 from pipelines.monitoring.labels import LabelCounts, label_counts, labelled, matured, scored_labels
 from pipelines.monitoring.quality import (
@@ -42,6 +43,7 @@ class Evidence:
     estimated: dict[str, float] = field(default_factory=dict)
     score: ColumnVerdict | None = None
     label_rate: dict[str, float] = field(default_factory=dict)
+    coverage: dict[str, float] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
 
 
@@ -52,8 +54,9 @@ def gather(context: Context, engine: Engine, champion: Row, model: Row, referenc
     score = score_drift(context, engine, released)
     estimated = estimate(context, engine, released)
     new_labels, realised, rate = _label_evidence(context, engine, model, released, reference_keys)
-    reasons = [*(score.reasons if score else ()), *_rate_reasons(rate)]
-    return Evidence(new_labels, realised, estimated, score, rate, tuple(reasons))
+    coverage = realised_coverage(context, engine, model, released)
+    reasons = [*(score.reasons if score else ()), *_rate_reasons(rate), *coverage_reasons(coverage)]
+    return Evidence(new_labels, realised, estimated, score, rate, coverage, tuple(reasons))
 
 
 def released_by(context: Context, version: int) -> list[str]:

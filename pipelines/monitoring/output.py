@@ -69,6 +69,7 @@ def compact(found: Found) -> dict[str, Any]:
         "new_labels": evidence.new_labels,
         "realised": evidence.realised.to_dict() if evidence.realised else None,
         "estimated": evidence.estimated,
+        **({"coverage": evidence.coverage} if evidence.coverage else {}),
     }
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.audit import audit
 from pipelines.errors import DataError
 from pipelines.models import load_model
+from pipelines.monitoring import monitor
+from pipelines.monitoring.coverage import coverage_reasons
 from pipelines.score import plan_shards, score
 from pipelines.staged import pinned, staged_scores
 from pipelines.training import evaluate, gate, promote, snapshot, train
@@ -196,7 +200,11 @@ def test_turning_the_columns_on_scores_the_day_again_and_readers_of_both_days_go
     day(run, later, rows(later))
     run_all(at(run, later))  # the old settings again: columns are missing in this partition alone
     folder = run.home.root / "exports" / run.name
+    files = f"'{folder}/partition=*/*.parquet'"
     assert pq.read_table(folder).num_rows == 600
+    assert len(pd.read_parquet(folder)) == 600
+    query = f"SELECT count(*), count(prediction_set) FROM read_parquet({files}, union_by_name = true)"
+    assert duckdb.sql(query).fetchall() == [(600, 300)]
     predictions = run.snapshot("predictions").read([NEXT, later])
     assert predictions["prediction_set"].null_count == 300
     assert run.ledger.releases(run.name, NEXT)[-1]["model_version"] == version
@@ -255,6 +263,48 @@ def test_the_gate_holds_a_model_whose_intervals_break_their_promise(new_home):
     decision = gate(run, snapshot_id, version)
     assert decision["outcome"] != "PROMOTE"
     assert any("of the labels lie in the intervals or sets, 0.8 promised" in reason for reason in decision["reasons"])
+
+
+@pytest.mark.parametrize("base", [CLASSES, VALUES], ids=["sets", "intervals"])
+def test_the_monitor_tells_what_the_intervals_held_of_matured_labels(new_home, base):
+    """The day's labels are known: the share by hand, and a reason only where it breaks the promise."""
+    run = published(new_home, base, monitor={"report": "never"})
+    promoted(run)
+    tomorrow = at(run, NEXT)
+    run_all(tomorrow)
+    monitor(tomorrow)
+    column = "prediction_set" if base is CLASSES else "prediction_low"
+    held = [
+        str(one["is_fraud"]) in found[column]
+        if base is CLASSES
+        else found["prediction_low"] <= one["amount_eur"] <= found["prediction_high"]
+        for one, found in zip(rows(NEXT), sorted(exported(tomorrow), key=payment_number), strict=True)
+    ]
+    numbers = run.ledger.decisions(run.name, "drift", NEXT)[-1]["numbers"]["coverage"]
+    assert (numbers["promised"], numbers["rows"]) == (0.8, 300)
+    assert numbers["realised"] == pytest.approx(np.mean(held), rel=1e-5)
+    assert coverage_reasons(numbers) == []
+    assert coverage_reasons({"promised": 0.8, "realised": 0.4, "rows": 99, "z": -9.0}) == []
+    [reason] = coverage_reasons({"promised": 0.8, "realised": 0.5, "rows": 300, "z": -9.2})
+    assert reason == (
+        "COVERAGE 0.5 of 300 matured labels lie in the released intervals or sets, 0.8 were promised "
+        "(-9.2 spreads, limit -4)."
+    )
+
+
+def test_a_day_that_breaks_the_promise_is_watched(new_home):
+    run = published(new_home, VALUES, monitor={"report": "never"})
+    promoted(run)
+    day(run, NEXT, [{**one, "amount_eur": one["amount_eur"] * 2} for one in rows(NEXT)])
+    tomorrow = at(run, NEXT)
+    run_all(tomorrow)
+    result = monitor(tomorrow)
+    assert result["decision"] == "WATCH"
+    assert any(reason.startswith("COVERAGE 0.") for reason in result["reasons"]), result["reasons"]
+
+
+def payment_number(row: dict[str, Any]) -> int:
+    return int(row["payment_id"].rpartition("-")[2])
 
 
 def test_manifests_hold_numbers_only(new_home):
