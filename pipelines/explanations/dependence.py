@@ -25,14 +25,14 @@ def partial_dependence(model: Model, sample: Sample, features: Sequence[str]) ->
     """One entry per feature: `values` (numbers in order, or the most frequent texts) and `means`, one per output.
 
     A number's values are some of those that occur, evenly spread over the rows. Where features move together, rows
-    are scored that nobody has seen: read it with care. Texts have no values to go through and are left out.
+    are scored that nobody has seen: read it with care. Texts and images have none: they are left out.
     """
     step = max(1, -(-len(sample) // MOST_ROWS))
     chosen = np.arange(0, len(sample), step)
     rows, weights = sample.table.take(pa.array(chosen)), sample.weights[chosen]
     outputs = list(model.classes[:MOST_CLASSES]) if model.task == "multiclass" else [_output(model)]
     found = []
-    for name in (one for one in features if model.types[one] != "text"):
+    for name in (one for one in features if model.types[one] not in ("text", "image")):
         values = grid(rows[name], model.types[name])
         means = [_mean_scores(model, rows, weights, name, value) for value in values]
         curves = [[None if not np.isfinite(mean[i]) else float(mean[i]) for mean in means] for i in range(len(outputs))]

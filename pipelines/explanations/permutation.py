@@ -86,12 +86,17 @@ def _explained_share(column: pa.ChunkedArray, scores: np.ndarray) -> float:
 
 
 def _groups(column: pa.ChunkedArray) -> np.ndarray:
-    """Codes `(n_rows,)`: tenths of the numbers, or the most frequent texts and the rest; missing is a group."""
+    """Codes `(n_rows,)`: tenths of the numbers, or the most frequent texts and the rest; missing is a group.
+
+    Of images only whether there is one.
+    """
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         values = pc.cast(column, pa.float64()).to_numpy()
         present = values[np.isfinite(values)]
         edges = np.unique(np.quantile(present, np.arange(1, _BINS) / _BINS)) if len(present) else np.empty(0)
         return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values))
+    if pa.types.is_binary(column.type):
+        return pc.is_null(column).to_numpy().astype(np.int64)
     texts = np.asarray(pc.fill_null(pc.cast(column, pa.string()), "").to_pylist(), dtype=object)
     names, codes, counts = np.unique(texts, return_inverse=True, return_counts=True)
     rank = np.argsort(np.argsort(-counts, kind="stable"), kind="stable")

@@ -54,8 +54,8 @@ _FILL = "fill__"
 def build_features(context: Context) -> dict[str, Any]:
     """Publishes `features` of the partition: row_id, key, event time, the model's features, partition.
 
-    Numbers are float64 (booleans 0 or 1), categories text; a feature that is also a key column keeps its type. A row
-    whose entity or time is null has null windows, counts included: nothing is known of it.
+    Numbers are float64 (booleans 0 or 1), categories text, images their pixels; a feature that is also a key column
+    keeps its type. A row whose entity or time is null has null windows, counts included: nothing is known of it.
 
     Raises:
         DataError: E-FEATURE-INPUT, E-FEATURE-DIMENSION, E-FEATURE-JOIN, E-FEATURE-RANGE, E-FEATURE-FUNCTION, and
@@ -212,8 +212,8 @@ def _ratio(numerator: ir.Value, denominator: ir.Value) -> ir.Value:
 
 
 def _as_feature(column: ir.Value) -> ir.Value:
-    """Numbers as float64, booleans as 0 or 1, text as it is."""
-    if column.type().is_string():
+    """Numbers as float64, booleans as 0 or 1, text and images as they are."""
+    if column.type().is_string() or column.type().is_binary():
         return column
     return (column.cast("int64") if column.type().is_boolean() else column).cast("float64")
 

@@ -23,7 +23,7 @@ from pipelines.settings.pipeline import Pipeline
 from pipelines.settings.source import ColumnType
 from pipelines.settings.training import ForwardFill
 
-FeatureType = Literal["number", "category", "text"]
+FeatureType = Literal["number", "category", "text", "image"]
 _TYPES: dict[ColumnType, FeatureType] = {
     "number": "number",
     "integer": "number",
@@ -31,6 +31,7 @@ _TYPES: dict[ColumnType, FeatureType] = {
     "id": "category",
     "text": "text",
     "category": "category",
+    "image": "image",
 }
 
 
@@ -58,7 +59,7 @@ class LagColumns:
 
 
 def feature_types(pipeline: Pipeline) -> dict[str, FeatureType]:
-    """'number', 'category' or 'text' per model feature: `features.columns` first, then the groups in order.
+    """'number', 'category', 'text' or 'image' per model feature: `features.columns` first, then the groups in order.
 
     Raises:
         ConfigError: E-FEATURE-DUPLICATE when two features share a name, E-FEATURE-COLUMN for an unknown column,
@@ -215,6 +216,7 @@ def _as_feature(pipeline: str, column: str, declared: dict[str, ColumnType], whe
         raise ConfigError("E-FEATURE-COLUMN", pipeline, f"{where} names the unknown column {quote(column)}", hint)
     kind = declared[column]
     if kind not in _TYPES:
-        what = f"{where} uses {quote(column)} as a feature, which is a {kind}; it must be number, category or text"
+        must = "it must be number, category, text or image"
+        what = f"{where} uses {quote(column)} as a feature, which is a {kind}; {must}"
         raise ConfigError("E-FEATURE-COLUMN", pipeline, what, "Use its calendar parts, or seconds_since_last.")
     return _TYPES[kind]

@@ -52,6 +52,7 @@ def _problems(pipeline: Pipeline) -> Iterator[ConfigError]:
             yield from _feature_problems(pipeline, group, feature, made)
             yield from _add(pipeline, made, f"group '{group.name}'", partial(feature_columns, pipeline, group, feature))
     yield from _label_problems(pipeline, made)
+    yield from _image_problems(pipeline)
     yield from _fill_problems(pipeline)
 
 
@@ -119,6 +120,9 @@ def _window_problems(pipeline: Pipeline, where: str, feature: WindowFeature) -> 
         yield _unknown_column(pipeline, where, feature.column)
         return
     kind = pipeline.source.columns[feature.column].type
+    if kind == "image":
+        yield _error(pipeline, "COLUMN", f"{where}: a window over '{feature.column}' says nothing, it holds images")
+        return
     if kind not in ("number", "integer", "boolean") and (wrong := sorted(_ARITHMETIC & set(feature.statistics))):
         yield _error(pipeline, "COLUMN", f"{where}: {names(wrong)} of '{feature.column}' need a number, got a {kind}")
     yield from _late_label(pipeline, where, feature.column)
@@ -197,6 +201,22 @@ def _label_problems(pipeline: Pipeline, made: dict[str, tuple[str, FeatureType]]
         maker = made[pipeline.label.column][0]
         what = f"the label '{pipeline.label.column}' must not be a feature, got it from {maker}"
         yield _error(pipeline, "LABEL", what, "Leave it out: the model would learn to copy it.")
+
+
+def _image_problems(pipeline: Pipeline) -> Iterator[ConfigError]:
+    """An image is looked at by a model; it identifies, groups and labels nothing."""
+    training, label = pipeline.training, pipeline.label
+    uses: dict[str, tuple[str, ...]] = {
+        "key": tuple(pipeline.key),
+        "label.column": (label.column,) if label and not label.source else (),
+        "training.group": training.group if training else (),
+        "gate.slices": pipeline.gate.slices,
+        **{f"the entity of group '{group.name}'": tuple(group.entity) for group in groups_of(pipeline)},
+    }
+    for where, columns in uses.items():
+        for column in columns:
+            if column in pipeline.source.columns and pipeline.source.columns[column].type == "image":
+                yield _error(pipeline, "COLUMN", f"{where}: '{column}' holds images, which can only be features")
 
 
 def _fill_problems(pipeline: Pipeline) -> Iterator[ConfigError]:

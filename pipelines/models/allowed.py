@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipelines.errors import ConfigError, did_you_mean, names, quote
 from pipelines.models.estimators import estimator_of, fitting_the_task
+from pipelines.models.images import image_problems
 from pipelines.models.preparation_problems import preparation_problems
 from pipelines.models.sequences import sequence_problems
 from pipelines.settings.pipeline import Pipeline
@@ -99,6 +100,7 @@ def model_problems(pipeline: Pipeline) -> list[str]:
         *_missing_problems(pipeline, training),
         *preparation_problems(training, feature_types(pipeline)),
         *sequence_problems(training, feature_types(pipeline)),
+        *image_problems(training, feature_types(pipeline)),
     ]
 
 

@@ -27,6 +27,7 @@ from pipelines.settings.training import NETWORKS, VALUE_TASKS
 FORMAT = 1
 # One block of rows is prepared and scored at a time, so that memory stays flat whatever the caller passes.
 _BLOCK_ROWS = 131_072
+_IMAGE_CELLS = 1 << 26  # of pixels, which are many columns
 _SMALL_ROWS = 16_384  # when a GPU has no room for a block
 
 
@@ -71,7 +72,8 @@ class Model:
     def uncalibrated(self, table: pa.Table) -> np.ndarray:
         """As `predict`, before calibration."""
         self.preprocess.check(table)
-        blocks = [self._block(table.slice(start, _BLOCK_ROWS)) for start in range(0, table.num_rows, _BLOCK_ROWS)]
+        rows = self._block_rows
+        blocks = [self._block(table.slice(start, rows)) for start in range(0, table.num_rows, rows)]
         if blocks:
             return np.concatenate(blocks)
         return np.empty((0, len(self.classes)) if self.task == "multiclass" else 0)
@@ -193,8 +195,8 @@ class Model:
         refused = self.preprocess.refused(table)
         if not self._takes_missing or self.preprocess.projection is not None:
             # A category that is missing or unseen is a code of NaN, which a network takes.
-            kinds = enumerate(self.preprocess.output_types)
-            numbers = [index for index, kind in kinds if kind == "q" and index not in self._masked]
+            kinds, masked = enumerate(self.preprocess.output_types), self._masked
+            numbers = [index for index, kind in kinds if kind == "q" and index not in masked]
             refused |= np.isnan(matrix[:, numbers]).any(axis=1)
             matrix[:, numbers] = np.nan_to_num(matrix[:, numbers])
         scores = smaller_if_needed(
@@ -247,6 +249,13 @@ class Model:
         scores = np.zeros((len(found), 2 if self.task == "binary" else len(self.classes)))
         scores[:, np.asarray(self.estimator.classes_, dtype=int)] = found
         return scores
+
+    @property
+    def _block_rows(self) -> int:
+        if self.family == "ensemble":
+            return _BLOCK_ROWS  # each member has its own
+        pixels = sum(column.pixels.length for column in self.preprocess.columns if column.pixels)
+        return max(1, min(_BLOCK_ROWS, _IMAGE_CELLS // pixels)) if pixels else _BLOCK_ROWS
 
     @property
     def _masked(self) -> frozenset[int]:

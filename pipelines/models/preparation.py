@@ -14,6 +14,7 @@ from pipelines.models.categories import CategoryEncoder, fit_frequency, fit_targ
 from pipelines.models.column_fitting import fit_category, fit_imputers, fit_number, fit_words, spread
 from pipelines.models.estimators import estimator_of
 from pipelines.models.folds import folds
+from pipelines.models.images import fit_pixels, masked_images
 from pipelines.models.inflation import MOST_ROWS as MOST_INFLATION_ROWS
 from pipelines.models.inflation import inflation
 from pipelines.models.prepared_column import Column, number, out_of_fold_names
@@ -71,7 +72,7 @@ def _needs(recipe: Recipe) -> _Needs:
         or bool(training.select or training.project or training.vif),
         scaled=is_network or (own is not None and own.scaled),
         takes_missing=not training.project and (own.takes_missing if own else not is_network),
-        masked=masked_features(recipe.types) if isinstance(model, TorchSequence) else frozenset(),
+        masked=masked_features(recipe.types) if isinstance(model, TorchSequence) else masked_images(recipe),
     )
 
 
@@ -79,7 +80,7 @@ def _with_columns(recipe: Recipe, needs: _Needs, rows: Rows) -> tuple[Preprocess
     """Fills and encodes, without scales."""
     missing, table = recipe.training.missing, rows.table
     settings = {name: missing.get(name) or missing.get("default") or Native() for name in recipe.types}
-    settings |= dict.fromkeys(needs.masked, Native())
+    settings |= {name: Native() for name in needs.masked if recipe.types[name] == "number"}
     usable = {name: number(table.column(name)) for name, kind in recipe.types.items() if kind == "number"}
     columns: list[Column] = []
     for name, kind in recipe.types.items():
@@ -87,6 +88,8 @@ def _with_columns(recipe: Recipe, needs: _Needs, rows: Rows) -> tuple[Preprocess
         if kind == "text":
             words = encoder if isinstance(encoder, Tfidf | Hashing) else Tfidf()
             column = fit_words(name, table.column(name), settings[name], words)
+        elif kind == "image":
+            column = fit_pixels(name, table.column(name), settings[name], needs.takes_missing or name in needs.masked)
         elif kind == "category":
             column = fit_category(name, table.column(name), settings[name], needs.one_hot)
             if isinstance(encoder, Target | Frequency):

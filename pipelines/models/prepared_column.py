@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.models.categories import CategoryEncoder
+from pipelines.models.pixels import Pixels
 from pipelines.models.texts import TextEncoder
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -29,12 +30,15 @@ class Column:
     mean: float = 0.0
     scale: float = 1.0
     encoder: TextEncoder | CategoryEncoder | None = None
+    pixels: Pixels | None = None
 
     def outputs(self, one_hot: bool) -> list[str]:
         """Names of the columns that the model sees of it."""
         own = [self.name]
         if self.encoder is not None:
             own = self.encoder.names(self.name)
+        elif self.pixels is not None:
+            own = self.pixels.names(self.name)
         elif self.type == "category" and one_hot:
             own = [f"{self.name}={category}" for category in self.categories]
         return own + ([f"{self.name} is missing"] if self.indicator else [])
@@ -52,6 +56,8 @@ class Column:
         raw = table.column(self.name)
         if numbers is not None:
             parts = [self._number(numbers, scaled)]
+        elif self.pixels is not None:
+            parts = list(self.pixels.values(self.name, raw).T)
         elif self.encoder is not None:
             parts = list(self.encoded(table).T)
         else:
@@ -76,12 +82,15 @@ class Column:
     def to_dict(self) -> dict[str, Any]:
         saved = {**vars(self), "categories": list(self.categories)}
         encoder = saved.pop("encoder")
+        pixels = saved.pop("pixels")
+        saved |= {} if pixels is None else {"pixels": pixels.to_dict()}
         return saved if encoder is None else {**saved, "encoder": encoder.to_dict()}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Column:
         encoder = _encoder(saved["encoder"]) if "encoder" in saved else None
-        return cls(**{**saved, "categories": tuple(saved["categories"]), "encoder": encoder})
+        pixels = Pixels.from_dict(saved["pixels"]) if "pixels" in saved else None
+        return cls(**{**saved, "categories": tuple(saved["categories"]), "encoder": encoder, "pixels": pixels})
 
     def _number(self, values: np.ndarray, scaled: bool) -> np.ndarray:
         if isinstance(self.fill, float):
@@ -127,5 +136,7 @@ def missing_values(column: pa.ChunkedArray, kind: str) -> np.ndarray:
 
 def fits(found: pa.DataType, kind: str) -> bool:
     """Whether a column of this type can hold such a feature."""
+    if kind == "image":
+        return pa.types.is_binary(found) or pa.types.is_large_binary(found)
     numeric = pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_boolean(found)
     return numeric if kind == "number" else not pa.types.is_floating(found)

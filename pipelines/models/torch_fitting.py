@@ -14,11 +14,12 @@ from pipelines.models.model import Model
 from pipelines.models.preparation import prepare
 from pipelines.models.preprocess import Preprocess
 from pipelines.models.recipe import Recipe, Rows
+from pipelines.models.torch_image import ImageShape
 from pipelines.models.torch_network import Shape
 from pipelines.models.torch_processes import train_in_processes
 from pipelines.models.torch_sequence import SequenceShape
 from pipelines.models.torch_training import Arrays, Plan, Trained, train_network
-from pipelines.settings.training import TorchMLP, TorchSequence
+from pipelines.settings.training import TorchImage, TorchMLP, TorchSequence
 
 _WHERE = "'torch'"
 
@@ -115,11 +116,13 @@ def _shape(recipe: Recipe, preprocess: Preprocess) -> Shape:
         layers = [*outer, min(code, max(1, inputs // 2)), *reversed(outer)]
         return Shape.of(preprocess, layers, inputs, settings.dropout, code=len(outer))
     outputs = len(recipe.classes) if task == "multiclass" else 1
-    sequence = None
+    sequence = image = None
+    if isinstance(settings, TorchImage):
+        image = ImageShape.of(settings.network, settings.channels, preprocess)
     if isinstance(settings, TorchSequence):
         names = preprocess.output_names
         sequence = SequenceShape.of(settings.network, settings.channels, names, recipe.types)
-    return Shape.of(preprocess, settings.hidden_layers, outputs, settings.dropout, sequence=sequence)
+    return Shape.of(preprocess, settings.hidden_layers, outputs, settings.dropout, sequence=sequence, image=image)
 
 
 def _arrays(preprocess: Preprocess, rows: Rows) -> Arrays:

@@ -16,12 +16,14 @@ from torch import nn
 from pipelines.errors import ModelError
 from pipelines.models.device import gpu_trouble
 from pipelines.models.preprocess import Preprocess
+from pipelines.models.torch_image import ImageShape, Picture
 from pipelines.models.torch_sequence import Events, SequenceShape, encoder_of
 
 # Standard deviations beyond which a number says no more: an absurd input must not overflow the network.
 _FARTHEST = 20.0
 # Every block is scored at this size, filled up with zeros: the kernels' last bits depend on the number of rows.
 _BLOCK_ROWS = 4096
+_IMAGE_BLOCK_ROWS = 256  # whose maps are many times as large as the rows
 _WIDEST_EMBEDDING = 50
 
 
@@ -29,7 +31,7 @@ _WIDEST_EMBEDDING = 50
 class Shape:
     """`categories`: for each column of the input 0 for a number, else how many known categories its codes number.
     `code`: the hidden layer of an autoencoder that is its code; it is linear, as one neuron must tell two directions.
-    `sequence`: the columns that are an entity's last events, and what reads them.
+    `sequence` and `image`: the columns that are an entity's last events, or pixels, and what reads them.
     """
 
     categories: tuple[int, ...]
@@ -38,6 +40,7 @@ class Shape:
     dropout: float
     code: int | None = None
     sequence: SequenceShape | None = None
+    image: ImageShape | None = None
 
     @classmethod
     def of(
@@ -48,11 +51,12 @@ class Shape:
         dropout: float,
         code: int | None = None,
         sequence: SequenceShape | None = None,
+        image: ImageShape | None = None,
     ) -> Shape:
         known = {column.name: len(column.categories) for column in preprocess.columns if column.type == "category"}
         kinds = zip(preprocess.output_names, preprocess.output_types, strict=True)
         categories = tuple(max(1, known[name]) if kind == "c" else 0 for name, kind in kinds)
-        return cls(categories, tuple(hidden), outputs, dropout, code, sequence)
+        return cls(categories, tuple(hidden), outputs, dropout, code, sequence, image)
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Shape:
@@ -63,17 +67,24 @@ class Shape:
             float(saved["dropout"]),
             saved.get("code"),
             SequenceShape.from_dict(saved["sequence"]) if saved.get("sequence") else None,
+            ImageShape.from_dict(saved["image"]) if saved.get("image") else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
         found = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        found.pop("sequence")
-        return found | ({"sequence": self.sequence.to_dict()} if self.sequence else {})
+        for name in ("sequence", "image"):
+            own = found.pop(name)
+            found |= {name: getattr(self, name).to_dict()} if own else {}
+        return found
 
     @property
     def masked(self) -> frozenset[int]:
-        """Columns that may be missing: there was no such event."""
-        return self.sequence.inputs if self.sequence else frozenset()
+        """Columns that may be missing: there was no such event, or no image."""
+        return frozenset().union(*(own.inputs for own in (self.sequence, self.image) if own))
+
+    @property
+    def block_rows(self) -> int:
+        return _IMAGE_BLOCK_ROWS if self.image else _BLOCK_ROWS
 
 
 class Network(nn.Module):
@@ -85,6 +96,7 @@ class Network(nn.Module):
     numbers: list[int]
     codes: list[int]
     sequence: Events | None
+    image: Picture | None
     center: torch.Tensor
     scale: torch.Tensor
 
@@ -92,9 +104,8 @@ class Network(nn.Module):
         """`center` and `scale` of a regression's target."""
         super().__init__()
         self.shape = shape
-        self.numbers = [
-            column for column, known in enumerate(shape.categories) if not known and column not in shape.masked
-        ]
+        masked = shape.masked
+        self.numbers = [column for column, known in enumerate(shape.categories) if not known and column not in masked]
         self.codes = [column for column, known in enumerate(shape.categories) if known]
         self.embeddings = nn.ModuleList(
             nn.Embedding(known + 1, _width(known), padding_idx=0) for known in shape.categories if known
@@ -102,6 +113,8 @@ class Network(nn.Module):
         self.sequence = encoder_of(shape.sequence) if shape.sequence else None
         width = len(self.numbers) + sum(_width(known) for known in shape.categories if known)
         width += self.sequence.outputs if self.sequence else 0
+        self.image = Picture(shape.image) if shape.image else None
+        width += self.image.outputs if self.image else 0
         layers: list[nn.Module] = []
         for number, neurons in enumerate(shape.hidden):
             layers += [nn.Linear(width, neurons)]
@@ -118,7 +131,8 @@ class Network(nn.Module):
         codes = torch.nan_to_num(x[:, self.codes], nan=-1.0).long() + 1
         embedded = [table(codes[:, index]) for index, table in enumerate(self.embeddings)]
         events = [self.sequence(x, _FARTHEST)] if self.sequence else []
-        return torch.cat([x[:, self.numbers].clamp(-_FARTHEST, _FARTHEST), *embedded, *events], dim=1)
+        picture = [self.image(x)] if self.image else []
+        return torch.cat([x[:, self.numbers].clamp(-_FARTHEST, _FARTHEST), *embedded, *events, *picture], dim=1)
 
     @property
     def device(self) -> torch.device:
@@ -131,21 +145,21 @@ class Network(nn.Module):
         A row's score does not depend on the rows around it, nor on the number of threads.
 
         Raises:
-            GpuMemoryError: when the GPU has no room even for a block of 4096 rows.
+            GpuMemoryError: when the GPU has no room even for one block of rows.
         """
         self.eval()
         try:
             with torch.inference_mode():
                 parts = [
-                    self._block(matrix[start : start + _BLOCK_ROWS], task)
-                    for start in range(0, len(matrix), _BLOCK_ROWS)
+                    self._block(matrix[start : start + self.shape.block_rows], task)
+                    for start in range(0, len(matrix), self.shape.block_rows)
                 ]
         except RuntimeError as error:
             raise gpu_trouble(str(error), "torch") or error from error
         return np.concatenate(parts) if parts else np.empty((0, self.shape.outputs) if task == "multiclass" else 0)
 
     def _block(self, matrix: np.ndarray, task: str) -> np.ndarray:
-        filled = np.zeros((_BLOCK_ROWS, matrix.shape[1]), dtype=np.float32)
+        filled = np.zeros((self.shape.block_rows, matrix.shape[1]), dtype=np.float32)
         filled[: len(matrix)] = matrix
         raw: torch.Tensor = self.forward(torch.from_numpy(filled).to(self.device)).double()
         if task == "multiclass":
@@ -162,7 +176,7 @@ class Network(nn.Module):
     def importance(self) -> np.ndarray:
         """`(n_columns,)` mean absolute weight of each input into the first layer; of a category, over its values.
 
-        Of events: of their channel into the encoder, times that of the encoder into the first layer.
+        Of events and pixels: of their channel into the encoder, times that of the encoder into the first layer.
         """
         weights = {name: value.detach().double().cpu() for name, value in self.state_dict().items()}
         first = weights["layers.0.weight"]
@@ -179,6 +193,9 @@ class Network(nn.Module):
             )
             for step in self.sequence.shape.columns:
                 result[list(step)] = own.numpy()
+        if self.image:
+            inner = self.image.first_weights().detach().double().cpu().abs().mean()
+            result[self.image.shape.pixels] = float(inner * first[:, start:].abs().mean())
         return result
 
     def to_bytes(self) -> bytes:

@@ -42,7 +42,8 @@ def reference_partitions(context: Context, model: Row) -> list[str]:
 
 
 def monitored_columns(context: Context, features: Snapshot, model: Row) -> dict[str, str]:
-    """'number' or 'category' per feature of the champion that the features table holds; a text is a number: its length.
+    """'number' or 'category' per feature of the champion that the features table holds; a text is a number: its length,
+    and so is an image: 1 where there is one.
 
     Hardly any text occurs twice: as categories all of them would be new every day.
     """
@@ -50,8 +51,8 @@ def monitored_columns(context: Context, features: Snapshot, model: Row) -> dict[
     identity = {"row_id", "partition", *context.pipeline.key, context.pipeline.event_time}
     known = model["record"].get("features")
     wanted = list(known) if isinstance(known, list | dict) else [n for n in schema.names if n not in identity]
-    texts = [name for name, kind in known.items() if kind == "text"] if isinstance(known, dict) else []
-    return column_kinds(schema, wanted) | {name: "number" for name in texts if name in schema.names}
+    own = [name for name, kind in known.items() if kind in ("text", "image")] if isinstance(known, dict) else []
+    return column_kinds(schema, wanted) | {name: "number" for name in own if name in schema.names}
 
 
 def reference_digest(context: Context, keys: Sequence[str], kinds: dict[str, str], version: int) -> str:
@@ -77,12 +78,15 @@ def champion_reference(
 
 
 def rows_of(engine: Engine, features: Snapshot, keys: Sequence[str], kinds: dict[str, str]) -> ir.Table:
-    """Row id, partition and the monitored columns; of a text its length in characters."""
+    """Row id, partition and the monitored columns; of a text its length in characters, of an image whether it is."""
     rows = engine.scan(features, keys)
-    lengths = {
-        name: rows[name].length() for name, kind in kinds.items() if kind == "number" and rows[name].type().is_string()
-    }
-    return rows.mutate(**lengths).select("row_id", "partition", *kinds)
+    made: dict[str, ir.Value] = {}
+    for name in (name for name, kind in kinds.items() if kind == "number"):
+        if rows[name].type().is_string():
+            made[name] = rows[name].length()
+        elif rows[name].type().is_binary():
+            made[name] = rows[name].notnull().cast("int64")
+    return rows.mutate(**made).select("row_id", "partition", *kinds)
 
 
 def sample(engine: Engine, table: ir.Table, most_rows: int) -> pa.Table:

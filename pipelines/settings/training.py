@@ -18,7 +18,7 @@ TWO_VALUED_TASKS: frozenset[str] = frozenset({"binary", "anomaly"})
 CLASS_TASKS: frozenset[str] = frozenset({"binary", "multiclass"})
 
 # Families that are networks in PyTorch.
-NETWORKS: frozenset[str] = frozenset({"torch", "torch_sequence"})
+NETWORKS: frozenset[str] = frozenset({"torch", "torch_sequence", "torch_image"})
 
 
 class Drop(Settings):
@@ -116,6 +116,19 @@ class TorchSequence(TorchMLP):
     channels: PositiveInt = Field(32, description="numbers that the encoder makes of each event")
 
 
+class TorchImage(TorchMLP):
+    """Convolutions over the one image among the features, whose result joins the others on their way into the layers.
+
+    A row without an image is scored by its other features and the mark that it has none.
+    """
+
+    family: Literal["torch_image"]  # type: ignore[assignment]  # all else of a perceptron holds for it, too
+    network: Literal["cnn", "resnet"] = Field(
+        "cnn", description="`cnn`: a convolution per halving of the picture; `resnet`: two, beside a shortcut"
+    )
+    channels: PositiveInt = Field(16, description="of the first convolution; later ones have up to four times as many")
+
+
 class SklearnEstimator(Settings):
     """A scikit-learn estimator from an allow-list in code (pipelines/models/)."""
 
@@ -124,7 +137,7 @@ class SklearnEstimator(Settings):
     parameters: dict[str, Any] = {}
 
 
-Member = Annotated[XGBoost | TorchMLP | TorchSequence | SklearnEstimator, Field(discriminator="family")]
+Member = Annotated[XGBoost | TorchMLP | TorchSequence | TorchImage | SklearnEstimator, Field(discriminator="family")]
 
 
 class Ensemble(Settings):
@@ -140,7 +153,9 @@ class Ensemble(Settings):
     copies: int = Field(10, ge=2, le=100, description="of each member, with `bagging`")
 
 
-Model = Annotated[XGBoost | TorchMLP | TorchSequence | SklearnEstimator | Ensemble, Field(discriminator="family")]
+Model = Annotated[
+    XGBoost | TorchMLP | TorchSequence | TorchImage | SklearnEstimator | Ensemble, Field(discriminator="family")
+]
 
 
 class Tuning(Settings):
