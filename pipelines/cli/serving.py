@@ -1,10 +1,11 @@
-"""The command that takes a version elsewhere: serving."""
+"""Commands that take a version elsewhere: serving, onnx."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +42,28 @@ def serving(
     show.as_json(result) if json else _page(name, result)
     if check and result["check"]["verdict"] == "differs":
         raise typer.Exit(REFUSED)
+
+
+@app.command(rich_help_panel="See")
+def onnx(
+    context: typer.Context,
+    name: NAME,
+    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="The model version.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it, e.g. fraud.onnx.")],
+    json: AS_JSON = False,
+) -> None:
+    """Write a version as an ONNX file that takes the features as columns, when it scores as the version does."""
+    from pipelines.serving.onnx_export import export_onnx
+
+    found = export_onnx(_open(context, name), version, path)
+    if json:
+        show.as_json(found)
+        return
+    show.line(
+        f"[green]equal[/green]: {found['compared_rows']} rows, largest difference {found['largest_difference']:.3g} "
+        f"(tolerance {found['tolerance']:g})"
+    )
+    show.plain(f"{found['path']}  {found['bytes']:,} bytes  sha256 {found['file_sha256'][:16]}")
 
 
 def _open(context: typer.Context, name: str) -> Any:

@@ -6,6 +6,7 @@ It is loaded where this product is not installed, from the copy of these modules
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,23 @@ def _column(values: pd.Series, name: str, kind: str) -> pa.Array:
     try:
         if kind == "number":
             return pa.array(values.to_numpy(dtype=np.float64, na_value=np.nan), from_pandas=True)
+        if kind == "image":
+            return pa.array([_image(value) for value in values], pa.binary())
         return pa.array(values, pa.string(), from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return pa.array([_word(value, name) for value in values], pa.string())
     except (TypeError, ValueError) as error:
-        raise DataError("E-SCORE-SCHEMA", f"feature '{name}'", f"must hold numbers: {str(error)[:200]}") from error
+        wanted = "images in base64" if kind == "image" else "numbers"
+        raise DataError("E-SCORE-SCHEMA", f"feature '{name}'", f"must hold {wanted}: {str(error)[:200]}") from error
+
+
+def _image(value: Any) -> bytes | None:
+    """Bytes as they are, text as the base64 of them: JSON holds no bytes."""
+    if value is None or value is pd.NA or isinstance(value, bytes):
+        return value if isinstance(value, bytes) else None
+    if isinstance(value, float) and np.isnan(value):
+        return None
+    return base64.b64decode(value, validate=True)
 
 
 def _word(value: Any, name: str) -> str | None:
