@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, PartitionedAssetTimetable
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from nightshift_dags import pipelines_of
 from nightshift_resources import task_arguments
 from nightshift_tasks import (
@@ -64,7 +65,7 @@ def _steps(pipeline: Pipeline) -> None:
     promote = step("promote", Promote, version="train")
     (
         step("snapshot")
-        >> step("tune", snapshot_id="snapshot")
+        >> _tune(pipeline)
         >> step("train", snapshot_id="snapshot")
         >> step("evaluate", snapshot_id="snapshot", version="train")
         >> gate
@@ -79,6 +80,17 @@ def _steps(pipeline: Pipeline) -> None:
             response_timeout=timedelta(hours=pipeline.retrain.approve_timeout_hours),
         )
         gate >> approve >> promote
+
+
+def _tune(pipeline: Pipeline) -> RetrainStep | MappedOperator:
+    """One task, or one for each worker of a search; they need nothing of each other and may run one after another."""
+    workers = pipeline.training.tuning.workers if pipeline.training and pipeline.training.tuning else 1
+    given = {"pipeline": pipeline.name, "arguments": {"snapshot_id": "snapshot"}, **task_arguments(pipeline, "tune")}
+    if workers == 1:
+        return RetrainStep(task_id="tune", **given)
+    return RetrainStep.partial(
+        task_id="tune", step="tune", map_index_template="worker {{ task.worker }}", **given
+    ).expand(worker=list(range(workers)))
 
 
 def nightly(pipeline: Pipeline) -> DAG:

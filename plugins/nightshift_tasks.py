@@ -95,6 +95,7 @@ class StepOperator(BaseOperator):
         pipeline: The pipeline's name.
         step: The step's name; by default the task id.
         shard: Which part of the partition (`score` is mapped over shards).
+        worker: Which of those that share the work (`tune` is mapped over workers).
         arguments: The step's further arguments, each from the summary of an earlier task: `{"version": "train"}`
             passes `version` out of the summary of `train`.
     """
@@ -107,17 +108,19 @@ class StepOperator(BaseOperator):
         pipeline: str,
         step: str | None = None,
         shard: int | None = None,
+        worker: int | None = None,
         arguments: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.pipeline, self.step, self.shard = pipeline, step or self.task_id, shard
+        self.pipeline, self.step, self.shard, self.worker = pipeline, step or self.task_id, shard, worker
         self.arguments = arguments or {}
         self.operator_extra_links = LINKS.get(self.step, ())
 
     def execute(self, context: Context) -> dict[str, Any]:
         self.partition = self.choose_partition(context)
-        arguments = self.given(context) | ({"shard": self.shard} if self.shard is not None else {})
+        parts = {"shard": self.shard, "worker": self.worker}
+        arguments = self.given(context) | {name: part for name, part in parts.items() if part is not None}
         return self.call(context, arguments, self.notes(context))
 
     def choose_partition(self, context: Context) -> str:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from pipelines.cli import acting, cards, configuration, doctor, reading, running, serving, versions
+from pipelines.cli import acting, cards, configuration, doctor, experiments, reading, running, serving, versions
 from pipelines.cli.app import app
 
-__all__ = ["acting", "app", "cards", "configuration", "doctor", "main", "reading", "running", "serving", "versions"]
+__all__ = [
+    "acting",
+    "app",
+    "cards",
+    "configuration",
+    "doctor",
+    "experiments",
+    "main",
+    "reading",
+    "running",
+    "serving",
+    "versions",
+]
 
 
 def main() -> None:

@@ -30,17 +30,17 @@ _SKLEARN_INTEGERS = frozenset(
     {"n_estimators", "max_iter", "n_neighbors", "max_leaf_nodes", "max_bins", "max_depth", "degree", "n_iter_no_change"}
 )
 _SKLEARN_COUNTS_OR_SHARES = frozenset({"min_samples_leaf", "min_samples_split", "max_features", "max_samples"})
-_REAL_PARAMETERS = frozenset(
+REAL_PARAMETERS = frozenset(
     {
         "learning_rate", "eta", "gamma", "min_split_loss", "min_child_weight", "max_delta_step", "subsample",
         "colsample_bytree", "colsample_bylevel", "colsample_bynode", "lambda", "reg_lambda", "alpha", "reg_alpha",
         "scale_pos_weight", "base_score", "huber_slope", "quantile_alpha", "tweedie_variance_power",
     }
 )  # fmt: skip
-_TEXT_PARAMETERS = frozenset({"objective", "grow_policy", "booster", "sampling_method"})
+TEXT_PARAMETERS = frozenset({"objective", "grow_policy", "booster", "sampling_method"})
 _TORCH_INTEGERS = frozenset({"epochs", "batch_rows", "channels"})
-_TORCH_TUNABLE = frozenset({"epochs", "batch_rows", "learning_rate", "weight_decay", "dropout"})
-XGBOOST_PARAMETERS = INTEGER_PARAMETERS - {"rounds"} | _REAL_PARAMETERS | _TEXT_PARAMETERS
+TORCH_TUNABLE = frozenset({"epochs", "batch_rows", "learning_rate", "weight_decay", "dropout"})
+XGBOOST_PARAMETERS = INTEGER_PARAMETERS - {"rounds"} | REAL_PARAMETERS | TEXT_PARAMETERS
 # What this product decides itself, and where: naming one of these is a mistake worth its own sentence.
 _RESERVED = {
     "device": "set resources.train.device",
@@ -89,6 +89,7 @@ def default_objective(task: Task) -> str:
 def model_problems(pipeline: Pipeline) -> list[str]:
     """Everything that is wrong with the model settings, one sentence each; empty when a training could start."""
     from pipelines.features import feature_types
+    from pipelines.models.ranges import tuning_problems
 
     training = pipeline.training
     if training is None:
@@ -96,7 +97,7 @@ def model_problems(pipeline: Pipeline) -> list[str]:
     return [
         *_family_problems(training),
         *_device_problems(pipeline, training),
-        *_tuning_problems(training),
+        *tuning_problems(training),
         *_missing_problems(pipeline, training),
         *preparation_problems(training, feature_types(pipeline)),
         *sequence_problems(training, feature_types(pipeline)),
@@ -198,41 +199,6 @@ def _parameter_problem(name: str) -> list[str]:
     if name in _RESERVED:
         return [f"{where}: '{name}' must not be set ({_RESERVED[name]})"]
     return [f"{where}: unknown XGBoost parameter {quote(name)}. {did_you_mean(name, XGBOOST_PARAMETERS)}".rstrip()]
-
-
-def _tuning_problems(training: Training) -> list[str]:
-    if training.tuning is None:
-        return []
-    if isinstance(training.model, Ensemble):
-        what = "an ensemble is not tuned: tune a member alone, and write down what was found"
-        return [f"E-MODEL-TUNING training.tuning: {what}"]
-    networks = {"torch": _TORCH_TUNABLE, "torch_sequence": _TORCH_TUNABLE | {"channels"}}
-    tunable = ({"xgboost": INTEGER_PARAMETERS | _REAL_PARAMETERS} | networks).get(training.model.family)
-    family = {"xgboost": "XGBoost"}.get(training.model.family, "PyTorch")
-    problems = []
-    for name, (low, high) in training.tuning.ranges.items():
-        where = f"E-MODEL-TUNING training.tuning.ranges.{name}"
-        if not low < high:
-            problems.append(f"{where}: the first value must be below the second, got [{low}, {high}]")
-        if name in training.tuning.log_scale and low <= 0:
-            problems.append(f"{where}: a log scale must start above 0, got {low}")
-        if tunable is not None and name not in tunable:
-            problems.append(f"{where}: not a tunable {family} parameter. {did_you_mean(name, tunable)}".rstrip())
-        elif training.model.family == "torch":
-            problems += _torch_range_problems(where, name, low, high)
-    unknown = [name for name in training.tuning.log_scale if name not in training.tuning.ranges]
-    return problems + [f"E-MODEL-TUNING training.tuning.log_scale: '{name}' has no range" for name in unknown]
-
-
-def _torch_range_problems(where: str, name: str, low: float, high: float) -> list[str]:
-    """Both ends of a range must be values that the setting itself may have."""
-    problems = []
-    for value in (low, high):
-        try:
-            TorchMLP.model_validate({"family": "torch", name: int(value) if name in _TORCH_INTEGERS else value})
-        except ValueError:
-            problems.append(f"{where}: {value} is no value of '{name}'")
-    return problems
 
 
 def _missing_problems(pipeline: Pipeline, training: Training) -> list[str]:

@@ -37,6 +37,8 @@ STEPS: dict[str, str] = {
 }
 
 
+# What tells apart the tasks that run one step for one partition.
+_PARTS = ("shard", "worker")
 # Steps after which the morning page has something new to say.
 _TOLD = ("monitor", "gate", "promote", "rollback")
 
@@ -73,13 +75,13 @@ def call_step(
     from pipelines.runs.step import open_context, run_step
 
     context = open_context(pipeline, partition, run_id, home)
-    shard = (arguments or {}).get("shard")
+    part = {name: value for name, value in (arguments or {}).items() if name in _PARTS}
 
     def work(given: Context) -> Summary:
         return {**step_function(step)(given, **(arguments or {})), **(notes or {})}
 
     try:
-        summary = run_step(context, step, work, part={"shard": shard} if shard is not None else None)
+        summary = run_step(context, step, work, part=part or None)
     except NightshiftError:
         _refresh_page(context)
         raise

@@ -17,11 +17,11 @@ def snapshot(context: Context) -> Summary:
     return step(context)
 
 
-def tune(context: Context, snapshot_id: str) -> Summary:
+def tune(context: Context, snapshot_id: str, worker: int = 0) -> Summary:
     """Looks for better parameters; see `pipelines.training.tuning`."""
     from pipelines.training.tuning import tune as step
 
-    return step(context, snapshot_id)
+    return step(context, snapshot_id, worker)
 
 
 def train(context: Context, snapshot_id: str) -> Summary:

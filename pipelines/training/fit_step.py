@@ -25,7 +25,15 @@ from pipelines.training.progress import checkpoints_of, forget_checkpoints
 from pipelines.training.provenance import provenance
 from pipelines.training.registry import Challenger, register
 from pipelines.training.sample import predictions_digest, take_sample
-from pipelines.training.tuning import can_judge, recipe_of, training_rows, tuned_parameters, usable_device
+from pipelines.training.tuning import (
+    can_judge,
+    log_trials_again,
+    recipe_of,
+    training_rows,
+    tuned_parameters,
+    tuning_record,
+    usable_device,
+)
 from pipelines.training.uncertainty import uncertainty, uncertainty_metrics
 from pipelines.training.warm_start import parent_of, told
 
@@ -57,6 +65,7 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
         "predictions_digest": predictions_digest(scores),
         "sample": take_sample(model, holdout),
         "made_from": provenance(context),
+        **tuning_record(context, frozen),
         **({"uncertainty": certainty} if certainty else {}),
     }
     challenger = Challenger(
@@ -66,6 +75,7 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
         metrics={**found, **uncertainty_metrics(certainty), "train_seconds": seconds},
         pictures=plots(training.task, target[usable], scores[usable]),
     )
+    log_trials_again(context, frozen)
     version = register(context, frozen, challenger)
     write_card(context, version)
     forget_checkpoints(context, frozen)

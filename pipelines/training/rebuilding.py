@@ -48,7 +48,7 @@ from pipelines.training.replay_differences import (
     surrounding_lines,
 )
 from pipelines.training.sample import predictions_digest
-from pipelines.training.tuning import tune, usable_device
+from pipelines.training.tuning import tune_again, usable_device
 from pipelines.training.warm_start import decide, recorded_start, told
 
 _NEEDED = ("made_from", "row_digests", "predictions_digest", "tables", "training_partitions", "holdout_partitions")
@@ -170,7 +170,7 @@ def _rebuild(sandbox: Rebuilding, row: Row, inputs: Moment, settings: Moment) ->
     """Freezes the rows, tunes and fits as a retrain does, from the parent that the version had."""
     device = usable_device(sandbox, "train")
     frozen = _freeze(sandbox, row["record"], inputs, lambda frozen: _start(sandbox, row, frozen, settings))
-    tune(sandbox, frozen.snapshot_id)
+    tune_again(sandbox, frozen.snapshot_id, row["record"].get("tuning"))
     model = fit_frozen(sandbox, frozen, device)
     holdout = frozen.table(sandbox, "holdout")
     return Rebuilt(frozen, model, holdout, model.predict(holdout))

@@ -260,8 +260,7 @@ def _run_of(client: MlflowClient, context: Context, frozen: Frozen) -> str:
     Of this snapshot: a run that is cleared after its data changed trains another model, and MLflow never changes a
     parameter.
     """
-    experiment = client.get_experiment_by_name(context.name)
-    experiment_id = experiment.experiment_id if experiment else _new_experiment(client, context)
+    experiment_id = experiment_of(client, context)
     key = f"{context.name}/{context.run_id}/{frozen.snapshot_id}"
     known = client.search_runs([experiment_id], f"tags.`{RUN_KEY}` = '{key}'", max_results=1)
     if known:
@@ -269,8 +268,14 @@ def _run_of(client: MlflowClient, context: Context, frozen: Frozen) -> str:
     return str(client.create_run(experiment_id, tags={RUN_KEY: key}, run_name=f"{context.key}").info.run_id)
 
 
-def _new_experiment(client: MlflowClient, context: Context) -> str:
-    """A tracking server keeps the files itself; without one they lie below the home."""
+def experiment_of(client: MlflowClient, context: Context) -> str:
+    """The id of the pipeline's experiment, made when it does not exist yet.
+
+    A tracking server keeps the files itself; without one they lie below the home.
+    """
+    known = client.get_experiment_by_name(context.name)
+    if known:
+        return str(known.experiment_id)
     if context.home.mlflow_uri.startswith("http"):
         return str(client.create_experiment(context.name))
     folder = context.home.mlflow_artifacts / context.name

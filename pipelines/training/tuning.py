@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,73 +12,156 @@ import pyarrow as pa
 
 from pipelines.context import Context
 from pipelines.errors import ModelError
-from pipelines.failpoints import reach
-from pipelines.models.allowed import takes_integers
+from pipelines.ledger import Row
 from pipelines.models.device import CPU, Device, for_family, resolve
-from pipelines.models.fitting import Recipe, Rows, fit_on_part
+from pipelines.models.fitting import Recipe, Rows
+from pipelines.runs.step import code_version
 from pipelines.settings.training import TorchMLP, Tuning
 from pipelines.storage.durable import canonical_json
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
-from pipelines.training.metrics import direction, metric, wanted_metric
-from pipelines.training.progress import checkpoints_of
+from pipelines.training.metrics import direction, wanted_metric
+from pipelines.training.progress import fit_digest
+from pipelines.training.tuning_search import Search, best_of, work
+from pipelines.training.tuning_start import first_parameters
+from pipelines.training.tuning_study import COMPLETE, FAILED, PRUNED, Studies
 
 _FOUND = "tuned.json"
+_MOST_REASONS, _LONGEST_REASON = 2, 200
 VALIDATION_SHARE = 5  # one in five training partitions, the latest ones, judges trials and early stopping
 
 
-def tune(context: Context, snapshot_id: str) -> dict[str, Any]:
-    """The best parameters, written beside the snapshot; 'unchanged' when they are there, 'skipped' without settings."""
+def tune(context: Context, snapshot_id: str, worker: int = 0) -> dict[str, Any]:
+    """The best parameters, written beside the snapshot; 'unchanged' when they are there, 'skipped' without settings.
+
+    Several workers with different numbers share the search; each returns when all trials have ended.
+
+    Raises:
+        ModelError: E-TRAIN-TUNE when nothing can be judged, or no trial could be.
+    """
     training, _ = required(context)
     if training.tuning is None:
         return {"state": "done", "snapshot_id": snapshot_id, "tuned": False}
     device = usable_device(context, "tune")
     frozen = read_frozen(context, snapshot_id)
+    studies = Studies(context.home.ledger_url)
+    told = {"snapshot_id": snapshot_id, "tuned": True, "worker": worker}
     known = frozen.files(context).read(_FOUND)
     if known:
-        return {"state": "unchanged", "snapshot_id": snapshot_id, "tuned": True, **json.loads(known)}
-    found = {**search(context, frozen, training.tuning, device), **device.facts}
+        found = json.loads(known)
+        return {"state": "unchanged", **told, **found, **_log_trials(context, studies, found["study"])}
+    found = {**search(context, frozen, studies, device), **device.facts}
     frozen.files(context).write(_FOUND, canonical_json(found))
-    return {"state": "done", "snapshot_id": snapshot_id, "tuned": True, **found}
+    return {"state": "done", **told, **found, **_log_trials(context, studies, found["study"])}
 
 
-def search(context: Context, frozen: Frozen, tuning: Tuning, device: Device = CPU) -> dict[str, Any]:
-    """`{"parameters", "value", "trials"}` of the best trial; the same seed and rows give the same trials.
+def search(
+    context: Context,
+    frozen: Frozen,
+    studies: Studies,
+    device: Device = CPU,
+    first: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """What came out best, with how many trials ended in which way; takes part until all have ended.
 
-    A search that was killed goes through its finished trials again without fitting them.
+    `first`: what is tried first, by default what the settings' `warm_start` finds. With one worker the same seed, rows
+    and first parameters give the same trials, also when a killed search is gone on with.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     training, _ = required(context)
+    tuning = training.tuning
+    if tuning is None:
+        raise TypeError("no tuning is wanted")
     rows, validation = training_rows(context, frozen)
     if not can_judge(rows, validation):
         raise _untunable(context, "the last training partitions and those before them must both hold two label values")
-    name = wanted_metric(training)
     recipe = recipe_of(context, frozen, device)
+    study = _open(context, frozen, studies, recipe, first)
+    name, first = study["study"], study["first"]
+    work(Search(studies, name, tuning, first, recipe, rows, validation, study["metric"], study["partition"]))
+    trials = studies.trials(study["study"])
+    best = best_of(trials, study["metric"])
+    if best is None:
+        _log_trials(context, studies, study["study"])
+        raise _untunable(context, f"none of {len(trials)} trials made a model that could be judged{_reasons(trials)}")
+    return _found(study, trials, best, tuning)
 
-    checkpoints = checkpoints_of(context, frozen, recipe).at("trials")
-    finished: list[list[Any]] = json.loads(checkpoints.latest() or b"[]")
 
-    def objective(trial: optuna.Trial) -> float:
-        chosen = {parameter: _suggest(trial, tuning, parameter, training.model.family) for parameter in tuning.ranges}
-        if trial.number < len(finished) and finished[trial.number][0] == chosen:
-            return float(finished[trial.number][1])
-        model = fit_on_part(recipe.with_parameters(chosen), rows, validation)
-        late = rows.take(validation)
-        value = metric(name, late.target, model.predict(late.table))
-        finished[trial.number :] = [[chosen, value]]
-        checkpoints.save(trial.number, json.dumps(finished).encode())
-        reach("tune.after_trial")
-        return value
-
-    study = optuna.create_study(
-        direction="maximize" if direction(name) == "higher" else "minimize",
-        sampler=optuna.samplers.TPESampler(seed=training.seed),
+def _open(
+    context: Context, frozen: Frozen, studies: Studies, recipe: Recipe, first: Sequence[Mapping[str, Any]] | None
+) -> Row:
+    """The search of just these rows, settings, code and libraries: trials of others are never mixed with its own."""
+    training, name = recipe.training, wanted_metric(recipe.training)
+    study = f"{context.name} {frozen.snapshot_id} {fit_digest(frozen, recipe)[:16]}"
+    chosen = first_parameters(context, training, studies, study) if first is None else list(first)
+    return studies.open(
+        study,
+        pipeline=context.name,
+        snapshot_id=frozen.snapshot_id,
+        partition=context.key,
+        metric=name,
+        direction=direction(name),
+        trials=training.tuning.trials if training.tuning else 0,
+        code_version=code_version(),
+        first=chosen,
+        settings=training.tuning.model_dump(mode="json") if training.tuning else {},
     )
-    study.optimize(objective, n_trials=tuning.trials)
-    if not any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials):
-        raise _untunable(context, f"no trial has a value of '{name}' on the last training partitions")
-    return {"parameters": study.best_params, "value": study.best_value, "trials": len(study.trials)}
+
+
+def _found(study: Row, trials: Sequence[Row], best: Row, tuning: Tuning) -> dict[str, Any]:
+    states = Counter(row["state"] for row in trials)
+    return {
+        "parameters": best["parameters"],
+        "value": best["value"],
+        "metric": study["metric"],
+        "study": study["study"],
+        "best_trial": best["number"],
+        "trials": len(trials),
+        **{state: states[state] for state in (COMPLETE, PRUNED, FAILED)},
+        "workers": tuning.workers,
+        "settings": tuning.digest(),
+        "first": study["first"],
+    }
+
+
+def _reasons(trials: Sequence[Row]) -> str:
+    told = [f"; trial {row['number']}: {row['reason'][:_LONGEST_REASON]}" for row in trials if row["reason"]]
+    return "".join(told[:_MOST_REASONS])
+
+
+def _log_trials(context: Context, studies: Studies, study: str) -> dict[str, str]:
+    """Writes the trials to MLflow, as far as it lacks them; `{"mlflow": why not}` where that has to wait."""
+    from pipelines.training.tuning_mlflow import log_search
+
+    (row,) = [row for row in studies.of(context.name) if row["study"] == study]
+    problem = log_search(context, row, studies.trials(study))
+    return {"mlflow": problem} if problem else {}
+
+
+def log_trials_again(context: Context, frozen: Frozen) -> None:
+    """Writes what MLflow lacked when the search ended; nothing where nothing was searched."""
+    found = known_tuning(context, frozen)
+    if found:
+        _log_trials(context, Studies(context.home.ledger_url), found["study"])
+
+
+def tune_again(context: Context, snapshot_id: str, recorded: Mapping[str, Any] | None) -> None:
+    """As `tune`, apart from all searches of the ledger, for a replay.
+
+    Several workers find something else each time: what is `recorded` of the version is used where the settings ask for
+    the same search. What was tried first is that of the record, too.
+    """
+    training, _ = required(context)
+    if training.tuning is None:
+        return
+    frozen = read_frozen(context, snapshot_id)
+    is_same = bool(recorded) and (recorded or {}).get("settings") == training.tuning.digest()
+    if is_same and recorded and training.tuning.workers > 1:
+        found = dict(recorded)
+    else:
+        device = usable_device(context, "tune")
+        with context.scratch("tune") as folder:
+            apart = Studies(f"sqlite:///{folder / 'studies.db'}")
+            found = search(context, frozen, apart, device, recorded["first"] if is_same and recorded else None)
+    frozen.files(context).write(_FOUND, canonical_json(found))
 
 
 def can_judge(rows: Rows, validation: np.ndarray) -> bool:
@@ -87,16 +172,11 @@ def can_judge(rows: Rows, validation: np.ndarray) -> bool:
 
 def _untunable(context: Context, what: str) -> ModelError:
     return ModelError(
-        "E-TRAIN-TUNE", context.where, what, "The champion stays. Take a larger window, or leave out training.tuning."
+        "E-TRAIN-TUNE",
+        context.where,
+        what,
+        "The champion stays. Take a larger window or other ranges, or leave out training.tuning.",
     )
-
-
-def _suggest(trial: Any, tuning: Tuning, parameter: str, family: str) -> float | int:
-    low, high = tuning.ranges[parameter]
-    log = parameter in tuning.log_scale
-    if takes_integers(family, parameter, low):
-        return int(trial.suggest_int(parameter, int(low), int(high), log=log))
-    return float(trial.suggest_float(parameter, low, high, log=log))
 
 
 def tuned_parameters(context: Context, frozen: Frozen) -> dict[str, Any]:
@@ -105,13 +185,25 @@ def tuned_parameters(context: Context, frozen: Frozen) -> dict[str, Any]:
     Raises:
         ModelError: E-TRAIN-TUNE when tuning is wanted and was not done: other parameters would be trained silently.
     """
+    found = known_tuning(context, frozen)
+    return dict(found["parameters"]) if found else {}
+
+
+def known_tuning(context: Context, frozen: Frozen) -> dict[str, Any] | None:
+    """All that `tune` found, None when no tuning is wanted; raises as `tuned_parameters`."""
     training, _ = required(context)
     if training.tuning is None:
-        return {}
+        return None
     found = frozen.files(context).read(_FOUND)
     if found is None:
         raise ModelError("E-TRAIN-TUNE", context.where, "no parameters were looked for yet", "Clear task 'tune'.")
-    return dict(json.loads(found)["parameters"])
+    return dict(json.loads(found))
+
+
+def tuning_record(context: Context, frozen: Frozen) -> dict[str, Any]:
+    """What a model's record says of its parameters' search; nothing where none was wanted."""
+    found = known_tuning(context, frozen)
+    return {"tuning": found} if found else {}
 
 
 def recipe_of(context: Context, frozen: Frozen, device: Device = CPU) -> Recipe:

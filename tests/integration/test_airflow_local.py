@@ -24,6 +24,8 @@ from tests.conftest import ALPHA, without_airflow, write_config
 pytestmark = pytest.mark.slow
 
 AUTO = ALPHA.replace("approve: always", "approve: auto")
+TUNING = "tuning: {trials: 4, workers: 2, ranges: {max_depth: [1, 4]}}"
+SHARED = ALPHA.replace("training: {task: binary}", f"training: {{task: binary, {TUNING}}}")
 DAYS = [f"2026-03-{day:02d}" for day in range(1, 8)]
 
 
@@ -35,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     os.environ.update(clean)
     os.environ |= {"FAKE_STEPS": str(root / "wishes"), "PYTHONPATH": str(REPOSITORY / "tests" / "fake_steps" / "site")}
     (root / "wishes").mkdir()
-    yield Home(root / "home", write_config(root, alpha=AUTO, gamma=ALPHA.replace("name: alpha", "name: gamma")))
+    yield Home(root / "home", write_config(root, alpha=AUTO, gamma=SHARED.replace("name: alpha", "name: gamma")))
     os.environ.clear()
     os.environ.update(before)
 
@@ -145,6 +147,16 @@ def test_a_refused_challenger_is_a_success_without_promotion(airflow: LocalAirfl
     (fake_steps.folder() / "gate").unlink()
     assert event["state"] == "success"
     assert sum(call["step"] == "promote" for call in fake_steps.calls()) == before
+
+
+def test_a_search_of_two_workers_is_two_tasks_and_all_end_before_the_training(airflow: LocalAirflow) -> None:
+    before = len(fake_steps.calls())
+    airflow.run("gamma__retrain", DAYS[1], {"trigger": "test"})
+    called = [(call["step"], call["arguments"]) for call in fake_steps.calls()[before:]]
+    assert [step for step, _ in called] == ["snapshot", "tune", "tune", "train", "evaluate", "gate"]
+    assert [given for step, given in called if step == "tune"] == [
+        {"snapshot_id": "snap-1", "worker": worker} for worker in (0, 1)
+    ]
 
 
 def test_approval_waits_for_a_person(airflow: LocalAirflow) -> None:

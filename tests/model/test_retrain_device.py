@@ -10,7 +10,6 @@ import pytest
 from pipelines.context import Context
 from pipelines.errors import ModelError
 from pipelines.models import device as devices
-from pipelines.models.checkpoints import Checkpoints
 from pipelines.score import score
 from pipelines.training import evaluate, gate, promote, snapshot, train, tune
 from pipelines.training.registry import registry
@@ -106,44 +105,23 @@ def test_a_network_goes_the_whole_way(new_home: Callable[..., Context], monkeypa
         score(at(run, "2026-03-06", training=training, **resources("score", device="cuda")))
 
 
-TRIALS = {"trials": 4, "ranges": {"max_depth": [1, 4], "learning_rate": [0.1, 0.9]}}
 SAMPLED = SMALL | {"rounds": 12, "checkpoint_rounds": 3, "parameters": {"subsample": 0.5}}
 
 
-@pytest.mark.parametrize(
-    ("step", "point"),
-    [
-        pytest.param("train", "train.after_checkpoint", id="train"),
-        pytest.param("tune", "tune.after_trial", id="tune"),
-    ],
-)
-def test_a_step_that_died_goes_on_and_ends_alike(
-    new_home: Callable[..., Context], monkeypatch: Any, step: str, point: str
-) -> None:
-    run = new_home(
-        DAYS[3], gate={"policy": "bootstrap"}, training=TRAINING | {"model": SAMPLED, "tuning": TRIALS, "seed": 3}
-    )
+def test_a_training_that_died_goes_on_and_ends_alike(new_home: Callable[..., Context], monkeypatch: Any) -> None:
+    run = new_home(DAYS[3], gate={"policy": "bootstrap"}, training=TRAINING | {"model": SAMPLED, "seed": 3})
     learnable(run, DAYS)
     snapshot_id = snapshot(run)["snapshot_id"]
     folder = run.staged("checkpoints", snapshot_id).folder  # type: ignore[attr-defined]
-    steps = {"tune": tune, "train": train}
-    if step == "train":
-        tune(run, snapshot_id)
     before = {path.name for path in folder.rglob("*.bin")}
-    monkeypatch.setenv("NIGHTSHIFT_FAILPOINT", f"{point}=error")  # killed for real in test_checkpoints.py
-    with pytest.raises(OSError, match=f"failpoint {point}"):
-        steps[step](run, snapshot_id)
+    monkeypatch.setenv("NIGHTSHIFT_FAILPOINT", "train.after_checkpoint=error")  # killed for real in test_checkpoints.py
+    with pytest.raises(OSError, match="failpoint train"):
+        train(run, snapshot_id)
     assert {path.name for path in folder.rglob("*.bin")} > before
     monkeypatch.delenv("NIGHTSHIFT_FAILPOINT")
-    found = steps[step](run, snapshot_id)
-    assert (step != "train") or not list(folder.rglob("*.bin"))
-    again = at(run, run.key, "retrain-2")
-    if step == "tune":
-        Checkpoints(run.staged("checkpoints", snapshot_id)).clear()  # a search without any memory of the first
-        run.staged("retrain", snapshot_id).remove("tuned.json")
-        assert tune(again, snapshot_id) == found
-    else:
-        run.staged("retrain", snapshot_id).remove("model.sha256")
-        version = train(again, snapshot_id)["version"]
-        digests = [run.ledger.model(run.name, one)["artifact_sha256"] for one in (found["version"], version)]
-        assert digests[0] == digests[1]
+    found = train(run, snapshot_id)
+    assert not list(folder.rglob("*.bin"))
+    run.staged("retrain", snapshot_id).remove("model.sha256")
+    version = train(at(run, run.key, "retrain-2"), snapshot_id)["version"]
+    digests = [run.ledger.model(run.name, one)["artifact_sha256"] for one in (found["version"], version)]
+    assert digests[0] == digests[1]

@@ -119,7 +119,7 @@ def ensemble(combine: str, **changes: Any) -> list[str]:
             "E-MODEL-ESTIMATOR training.model.members.other.estimator: 'Ridge' cannot do",
             id="member",
         ),
-        pytest.param("voting", {"tuning": {"trials": 2, "ranges": {"eta": [0.1, 0.2]}}}, "is not tuned", id="tuning"),
+        pytest.param("voting", {"tuning": {"trials": 2, "ranges": {"eta": [0.1, 0.2]}}}, "'member.par", id="tuning"),
     ],
 )
 def test_an_ensemble_that_could_not_be_trained_is_named(combine, changes, message) -> None:

@@ -1,0 +1,80 @@
+"""Two versions side by side: what differs in data, settings, code, parameters and metrics, from their records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.home import Home
+from pipelines.ledger import Ledger
+from pipelines.report.experiments import version_row
+from pipelines.training.metrics import direction
+from pipelines.training.provenance import flat
+from pipelines.training.replay_differences import changed, partition_lines, surrounding_lines
+
+_UNKNOWN = "not recorded: one of them was registered by an earlier release"
+
+
+def comparison(home: Home, pipeline: str, first: int, second: int) -> dict[str, Any]:
+    """`versions` (both, as `experiments` lists them), sentences per subject, and `metrics`, one row each.
+
+    Raises:
+        ModelError: E-MODEL-UNKNOWN when one was never registered.
+    """
+    ledger = Ledger(home.ledger_url)
+    versions = [version_row(ledger, pipeline, version) for version in (first, second)]
+    then, now = (ledger.model(pipeline, version)["record"] for version in (first, second))
+    return {
+        "pipeline": pipeline,
+        "versions": versions,
+        "data": _data(then, now),
+        "settings": _settings(then, now),
+        "code": _code(then, now),
+        "parameters": changed(dict(flat(then["parameters"])), dict(flat(now["parameters"]))),
+        "metrics": _metrics(then, now),
+        "same_holdout": _holdout(then) == _holdout(now),
+    }
+
+
+def _data(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    sides = [
+        {"training": one.get("training_partitions") or [], "holdout": one.get("holdout_partitions") or []}
+        for one in (then, now)
+    ]
+    lines = partition_lines(*sides)
+    old, new = (one.get("row_digests") or {} for one in (then, now))
+    lines += [f"input: partition {key} has other rows" for key in sorted(old) if key in new and old[key] != new[key]]
+    return lines + [f"feature: {line}" for line in changed(then.get("features") or {}, now.get("features") or {})]
+
+
+def _settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    made = [one.get("made_from") for one in (then, now)]
+    if not made[0] or not made[1]:
+        return [_UNKNOWN]
+    old, new = (dict(flat(one["settings"])) for one in made if one)
+    return changed(old, new)
+
+
+def _code(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    if "made_from" not in then or "made_from" not in now:
+        return [_UNKNOWN]
+    commits = str(then["code_version"]), str(now["code_version"])
+    return surrounding_lines(then["made_from"], now["made_from"], commits)
+
+
+def _metrics(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`better`: which of the two (1 or 2), None for equal values and where one has none."""
+    old, new = then.get("holdout_metrics") or {}, now.get("holdout_metrics") or {}
+    return [_metric(name, old.get(name), new.get(name)) for name in sorted({*old, *new})]
+
+
+def _metric(name: str, first: float | None, second: float | None) -> dict[str, Any]:
+    difference = None if first is None or second is None else second - first
+    better = None
+    if difference:
+        better = 2 if (difference > 0) == (direction(name) == "higher") else 1
+    return {"metric": name, "first": first, "second": second, "difference": difference, "better": better}
+
+
+def _holdout(record: Mapping[str, Any]) -> Any:
+    return (record.get("digests") or {}).get("holdout")
