@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.home import REPOSITORY
-from pipelines.models.answers import answer_fields
 from pipelines.models.model import Model
 
 if TYPE_CHECKING:
@@ -43,11 +42,17 @@ _OF_THE_MACHINE = ("conda.yaml", "python_env.yaml", "requirements.txt")
 
 
 def write_package(
-    folder: Path, model: Model, files: Mapping[str, bytes], sha256: str, record: Mapping[str, Any]
+    folder: Path,
+    model: Model,
+    files: Mapping[str, bytes],
+    sha256: str,
+    record: Mapping[str, Any],
+    certainty: Sequence[str] = (),
 ) -> str:
     """Writes the MLflow model of the stored `files` into the empty `folder`. Returns its digest, see `package_sha256`.
 
-    `record` is what the ledger keeps of the version: its sample gives the example.
+    `record` is what the ledger keeps of the version: its sample gives the example. `certainty` are the columns beside
+    the score that the pipeline's releases have now.
     """
     import mlflow
     from mlflow.models import Model as Description
@@ -66,8 +71,8 @@ def write_package(
         python_model=str(REPOSITORY / "pipelines" / "serving" / _ENTRY),
         artifacts={"model": str(native)},
         code_paths=[str(code)],
-        model_config={"sha256": sha256},
-        signature=signature(model),
+        model_config={"sha256": sha256, "certainty": list(certainty)},
+        signature=signature(model, certainty),
         input_example=example(model, record["sample"]),
         pip_requirements=requirements(files),
         mlflow_model=description,
@@ -88,18 +93,22 @@ def package_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def signature(model: Model) -> ModelSignature:
+def signature(model: Model, certainty: Sequence[str] = ()) -> ModelSignature:
     """Features by name, all of them required though a value may be null; what comes back."""
     import pyarrow as pa
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import Array
+
+    from pipelines.serving.served import all_fields
 
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec("double" if kind == "number" else "string", name) for name, kind in model.types.items()
     ]
-    fields = [*answer_fields(model), ("reason", pa.string())]
+    kinds = {pa.float64(): DataType.double, pa.string(): DataType.string}
     outputs: list[ColSpec | TensorSpec] = [
-        ColSpec("double" if kind == pa.float64() else "string", name, required=False) for name, kind in fields
+        ColSpec(kinds.get(kind) or Array(DataType.string), name, required=False)
+        for name, kind in all_fields(model, certainty)
     ]
     return ModelSignature(Schema(inputs), Schema(outputs))
 

@@ -7,6 +7,7 @@ It is loaded where this product is not installed, from the copy of these modules
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mlflow.pyfunc import PythonModel
 from pipelines.errors import DataError, ModelError, NightshiftError, quote
 from pipelines.models.answers import answer_arrays, answer_fields, is_answered, refusals
 from pipelines.models.artifact import artifact_sha256, read_artifact
+from pipelines.models.certainty import certainty_arrays, certainty_fields
 from pipelines.models.model import Model
 
 # Below this a whole number that JSON and pandas carried as a float is still the number that was sent.
@@ -33,6 +35,7 @@ class Served(PythonModel):
     def load_context(self, context: Any) -> None:
         """Raises ModelError E-MODEL-HASH when the files are not those that were registered."""
         self.model = open_checked(Path(context.artifacts["model"]), str(context.model_config["sha256"]))
+        self.certainty = tuple(context.model_config["certainty"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002 (MLflow's signature)
         """One row per row: `score` and what else the batch publishes; null, with a `reason`, where there is none.
@@ -41,7 +44,8 @@ class Served(PythonModel):
             MlflowException: the request cannot be answered; MLflow's server says so with status 400.
         """
         try:
-            return answer(self.model, feature_table(self.model, model_input)).to_pandas(types_mapper=_NULLABLE.get)
+            found = answer(self.model, feature_table(self.model, model_input), self.certainty)
+            return found.to_pandas(types_mapper=_NULLABLE.get)
         except NightshiftError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
@@ -68,16 +72,21 @@ def feature_table(model: Model, frame: pd.DataFrame) -> pa.Table:
     return pa.table({name: _column(frame[name], name, kind) for name, kind in kinds.items()})
 
 
-def answer(model: Model, table: pa.Table) -> pa.Table:
-    """The columns of the batch scores and `reason`, one row per row of `table`."""
-    scores = np.asarray(model.predict(table), dtype=np.float64)
+def answer(model: Model, table: pa.Table, certainty: Sequence[str] = ()) -> pa.Table:
+    """The columns of the batch scores, those of `certainty`, and `reason`: one row per row of `table`."""
+    uncalibrated = model.uncalibrated(table)
+    scores = np.asarray(model.calibrated(uncalibrated), dtype=np.float64)
     answered = is_answered(scores)
-    fields = [*answer_fields(model), ("reason", pa.string())]
-    columns = [
-        column.take(_places(answered)) for column in [pa.array(one) for one in answer_arrays(model, scores[answered])]
-    ]
+    columns = answer_arrays(model, scores[answered])
+    columns += certainty_arrays(model, certainty, uncalibrated[answered], scores[answered])
     reasons = refusals(table.filter(pa.array(~answered))).take(_places(~answered))
-    return pa.table([*columns, reasons], schema=pa.schema(fields))
+    arrays = [*(pa.array(column).take(_places(answered)) for column in columns), reasons]
+    return pa.table(arrays, schema=pa.schema(all_fields(model, certainty)))
+
+
+def all_fields(model: Model, certainty: Sequence[str]) -> list[tuple[str, pa.DataType]]:
+    """Names and types of the columns of `answer`."""
+    return [*answer_fields(model), *certainty_fields(certainty), ("reason", pa.string())]
 
 
 def _places(chosen: np.ndarray) -> pa.Array:

@@ -28,6 +28,7 @@ from pipelines.failpoints import reach
 from pipelines.models.model import Model
 from pipelines.models.stored import model_address, read_stored, require_stored
 from pipelines.serving.package import write_package
+from pipelines.settings.pipeline import confidence_columns
 from pipelines.training.dataset import Frozen
 from pipelines.training.warm_start import told
 
@@ -83,7 +84,8 @@ def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
     with registry(context) as client, tempfile.TemporaryDirectory() as place:
         files = read_stored(context.home, address)
         packed = Path(place, _MODEL_FOLDER)
-        package_sha256 = write_package(packed, challenger.model, files, sha256, challenger.record)
+        certainty = confidence_columns(context.pipeline)
+        package_sha256 = write_package(packed, challenger.model, files, sha256, challenger.record, certainty)
         # Looked up before it is made, each time.
         run_id = _ask(context, "opening the run", lambda: _run_of(client, context, frozen))
         # The same parameters, tags, metrics and files again leave the run as it is.

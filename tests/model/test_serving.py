@@ -22,6 +22,7 @@ import pytest
 from pipelines.errors import DataError, ModelError
 from pipelines.models import load_model
 from pipelines.models.artifact import artifact_sha256
+from pipelines.models.certainty import certainty_arrays
 from pipelines.models.fitting import fit
 from pipelines.models.model import Model
 from pipelines.models.recipe import Rows
@@ -70,6 +71,11 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def fitted(task: str, model: dict[str, Any], missing: dict[str, Any]) -> Model:
     late = None if model["family"] in ("sklearn", "ensemble") else np.arange(ROWS) >= 120
     return fit(recipe(task, model, missing), Rows(table(), target(task)), late)
+
+
+def target_of(rows: pa.Table) -> np.ndarray:
+    """Three classes by the amount, as `target` has them for its own rows."""
+    return np.nan_to_num(rows["amount_eur"].to_numpy()) // 34
 
 
 def packed(model: Model, folder: Path) -> Path:
@@ -168,6 +174,29 @@ def test_what_is_no_category_is_refused_by_name(sent):
     frame = pd.DataFrame({"amount_eur": [1.0], "age_days": [1], "country": pd.Series([sent], dtype=object)})
     with pytest.raises(DataError, match=r"E-SCORE-SCHEMA feature 'country': must hold text, got .*as text or null"):
         feature_table(model, frame)
+
+
+def test_what_the_releases_say_about_certainty_is_answered_too(tmp_path):
+    """Labels to be expected as a list, null for a refused row; the columns and values of the batch."""
+    import mlflow
+
+    intervals = recipe("multiclass", XGBOOST, DROP, intervals={"coverage": 0.8})
+    rows = Rows(table(600, seed=8), target_of(table(600, seed=8)))
+    model = fit(intervals, rows, np.arange(600) % 2 == 0)
+    files, columns = model.to_files(), ("confidence", "prediction_set")
+    sample = {"sample": take_sample(model, table())}
+    write_package(tmp_path / "model", model, files, artifact_sha256(files), sample, columns)
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    asked_rows = table(30, seed=3)
+    found = loaded.predict(asked_rows.to_pandas().astype({"age_days": "float64"}))
+    uncalibrated, scores = model.uncalibrated(asked_rows), model.predict(asked_rows)
+    answered = ~np.isnan(scores[:, 0])
+    assert answered.sum() == 27
+    confidence, sets = certainty_arrays(model, columns, uncalibrated[answered], scores[answered])
+    assert found["confidence"][answered].tolist() == confidence.to_pylist()
+    assert [list(one) for one in found["prediction_set"][answered]] == sets.to_pylist()
+    assert found["prediction_set"][~answered].isna().all()
+    assert found["reason"].notna().tolist() == (~answered).tolist()
 
 
 def test_no_rows_are_answered_by_no_rows(tmp_path):
