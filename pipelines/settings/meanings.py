@@ -79,7 +79,7 @@ MEANINGS: dict[str, str] = {
     "Gate.resamples": "how often the holdout is drawn anew for the bound",
     "Gate.min_holdout_rows": "with fewer the gate says HOLD",
     "Gate.slice_min_rows": "slices with fewer rows are not judged",
-    "Gate.max_calibration_error": "expected calibration error (ECE) that is still accepted",
+    "Gate.max_calibration_error": "largest calibration error (ECE), or lack of coverage of intervals, that is accepted",
     "Gate.max_seconds_per_1000_rows": "slowest scoring that is still accepted",
     "Gate.max_megabytes": "largest model file that is still accepted",
     "Retrain.approve": "`always`: a person confirms each promotion in Airflow; `auto`: the gate's word is enough",

@@ -11,9 +11,11 @@ import pytest
 
 from pipelines.errors import ModelError
 from pipelines.explanations.contributions import contributions
+from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.models.model import Model
 from pipelines.settings.training import Training
+from pipelines.storage.files import LocalFiles
 from pipelines.training.metrics import metric
 from pipelines.training.uncertainty import covered, uncertainty
 
@@ -81,6 +83,33 @@ def test_a_model_is_saved_loaded_and_says_the_same(tmp_path, name):
     assert uncertainty(loaded, later.table, later.target) == uncertainty(fitted, later.table, later.target)
     if task == "multiclass":
         assert loaded.predict(later.table).sum(axis=1) == pytest.approx(np.ones(100))
+
+
+@pytest.mark.parametrize("method", ["isotonic", "auto"])
+def test_a_training_that_is_cut_again_and_again_ends_with_the_same_bytes(tmp_path, monkeypatch, method):
+    """`auto` finds nothing that helps here and fits a second time, on all rows: both fits are cut."""
+    trees = XGBOOST | {"parameters": {"max_depth": 2, "subsample": 0.7}, "checkpoint_rounds": 4}
+    own, rows = recipe("binary", trees, calibration={"method": method}), rows_of("binary")
+    whole = fit(own, rows, LATE)
+    assert ("kept_back" in whole.facts["uncertainty"]) == (method == "isotonic")
+    checkpoints, save, saved = Checkpoints(LocalFiles(tmp_path)), Checkpoints.save, []
+
+    def cut(self, *given, **more):
+        save(self, *given, **more)
+        saved.append(given[0])
+        if len(saved) % 2 == 0:
+            raise InterruptedError
+
+    monkeypatch.setattr(Checkpoints, "save", cut)
+    cuts, model = 0, None
+    while model is None and cuts < 20:
+        try:
+            model = fit(own, rows, LATE, checkpoints)
+        except InterruptedError:
+            cuts += 1
+    assert cuts >= 3
+    assert model is not None
+    assert model.to_files() == whole.to_files()
 
 
 @pytest.mark.parametrize("name", ["boosted trees", "regression"])

@@ -145,6 +145,39 @@ def test_a_regression_with_intervals_goes_through_the_chain(new_home):
     assert f"On the holdout {realised:.4g} of 300 labels lie within" in card
 
 
+def test_several_classes_go_through_the_chain(new_home):
+    """What a country's payments cost is as good as known: sets are small, and scores are those of all classes."""
+    training = {"task": "multiclass", "model": {"family": "sklearn", "estimator": "GaussianNB"}}
+    training |= {"calibration": {"method": "sigmoid"}, "intervals": {"coverage": 0.9}}
+    base = {"training": training, "features": {"columns": ["amount_eur"]}, "label": {"column": "country"}}
+    run = new_home(HOLDOUT, **settings(base))
+    countries = {partition: three_countries(partition) for partition in (*DAYS, NEXT)}
+    for partition, payments in countries.items():
+        day(run, partition, payments)
+    promoted(run)
+    tomorrow = at(run, NEXT)
+    assert run_all(tomorrow)["state"] == "done"
+    found = sorted(exported(tomorrow), key=payment_number)
+    for one in found:
+        each = {country: one[f"score_{country}"] for country in ("AT", "DE", "FR")}
+        assert sum(each.values()) == pytest.approx(1)
+        assert one["confidence"] == one["score"] == max(each.values())
+        assert one["predicted_label"] in one["prediction_set"]
+        assert set(one["prediction_set"]) <= set(each)
+    held = [one["country"] in each["prediction_set"] for one, each in zip(countries[NEXT], found, strict=True)]
+    assert np.mean(held) > 0.8
+
+
+def three_countries(partition: str) -> list[dict[str, Any]]:
+    random = np.random.default_rng(int(partition[-2:]))
+    chosen = random.integers(0, 3, 300)
+    amounts = 40 * chosen + random.normal(0, 15, 300)
+    return [
+        {"amount_eur": float(amount), "country": ("AT", "DE", "FR")[number]}
+        for amount, number in zip(amounts, chosen, strict=True)
+    ]
+
+
 def test_a_calibrated_version_is_rebuilt_equal(new_home):
     run = published(new_home, CLASSES)
     _, version = trained(run)
