@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from pipelines.errors import did_you_mean
 from pipelines.settings.preparation import SUPERVISED_SELECTIONS, Hashing, Target, Tfidf
-from pipelines.settings.training import Ensemble, TorchSequence, Training
+from pipelines.settings.training import CLASS_TASKS, VALUE_TASKS, Ensemble, TorchSequence, Training
+
+_LABELLED = CLASS_TASKS | VALUE_TASKS
 
 
 def preparation_problems(training: Training, types: Mapping[str, str]) -> list[str]:
@@ -23,15 +25,15 @@ def _encoding(training: Training, types: Mapping[str, str]) -> Iterator[str]:
         wanted = "text" if isinstance(settings, Tfidf | Hashing) else "category"
         if types[name] != wanted:
             yield f"{where}: '{settings.encoder}' needs a {wanted}, got a {types[name]}"
-        if isinstance(settings, Target) and training.task == "anomaly":
-            yield f"{where}: 'target' must be left out with task 'anomaly', which learns from one label"
+        if isinstance(settings, Target) and training.task not in _LABELLED:
+            yield f"{where}: 'target' must be left out with task '{training.task}', which learns from no label"
 
 
 def _selection(training: Training) -> Iterator[str]:
     for step in training.select:
-        if training.task == "anomaly" and isinstance(step, SUPERVISED_SELECTIONS):
-            where = f"E-MODEL-SELECT training.select by {step.by}"
-            yield f"{where}: must be left out with task 'anomaly', which learns from one label. Use 'variance'."
+        if training.task not in _LABELLED and isinstance(step, SUPERVISED_SELECTIONS):
+            where = f"E-MODEL-SELECT training.select by {step.by}: must be left out with task '{training.task}'"
+            yield f"{where}, which learns from no label. Use 'variance' or 'correlation'."
 
 
 def _sequences(training: Training) -> Iterator[str]:

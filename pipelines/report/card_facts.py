@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.context import Context
 from pipelines.ledger import Row
+from pipelines.report.card_preparation import preparation_facts
 from pipelines.report.card_uncertainty import uncertainty_facts
 from pipelines.training.warm_start import told
 
@@ -36,6 +37,7 @@ def card_facts(context: Context, version: int) -> dict[str, Any]:
         "evaluation": evaluation,
         "metrics": _metrics(record, evaluation),
         "explanation": explanation,
+        "preparation": preparation_facts(record),
         "uncertainty": uncertainty_facts(record),
         **_importance(record, explanation),
         "gate": gate,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -13,7 +14,7 @@ from pipelines.report.card_facts import card_facts
 from pipelines.report.model_card import cell, figure, write_card
 from pipelines.report.page import write_page
 from pipelines.settings.pipeline import Card
-from pipelines.training import evaluate, gate, snapshot, train
+from pipelines.training import evaluate, gate, replay, snapshot, train
 from pipelines.training.registry import registry
 from tests.model.feeds import TRAINING, at, learnable
 
@@ -200,3 +201,26 @@ def test_figures_have_five_digits(value, shown):
 def test_card_words_do_not_change_the_settings_digest(new_home):
     settings = new_home("2026-03-04").pipeline
     assert settings.model_copy(update={"card": Card.model_validate(WORDS)}).digest() == settings.digest()
+
+
+def test_card_tells_how_features_were_prepared(new_home):
+    """All rows are of one country: its column is dropped, and the card says why; a replay prepares alike."""
+    prepared = {
+        "encode": {"country": {"encoder": "frequency"}},
+        "scale": "robust",
+        "select": [{"by": "variance"}],
+        "project": {"method": "pca", "components": 1, "keep_inputs": True},
+        "vif": True,
+    }
+    missing = {"default": {"strategy": "mode"}}
+    run = ready(new_home, training=TRAINING | prepared | {"missing": missing})
+    _, version = trained(run)
+    record = run.ledger.model(run.name, version)["record"]
+    step = record["facts"]["preparation"]["selection"]["steps"][0]
+    assert step["dropped"] == [{"column": "country (frequency)", "why": "variance 0, must be above 0"}]
+    for text in cards(run, version):
+        assert "Selection by variance left 1 of 2 columns." in text
+        assert "1 component (pca) of 1 column beside them, which hold 100 % of their variance." in text
+        assert "variance 0, must be above 0" in text
+        assert "variance inflation factor" in text
+    assert replay(replace(run, run_id="replay-1"), version)["verdict"] == "equal"
