@@ -16,8 +16,8 @@ from statistics import NormalDist
 import numpy as np
 
 from pipelines.training.bootstrap import compare
-from pipelines.training.decision import POLICIES
 from pipelines.training.metrics import metric
+from pipelines.training.policy import POLICIES
 
 HOLDOUTS = (500, 2_000, 10_000)
 GAINS = (0.02,)

@@ -20,6 +20,7 @@ from pipelines.models.answers import answer_arrays, answer_fields, is_answered, 
 from pipelines.models.certainty import certainty_arrays, certainty_fields
 from pipelines.models.device import resolve
 from pipelines.models.intervals import Conformal
+from pipelines.settings.training import WIDE_TASKS
 from pipelines.staged import Pin, Shard, champion_for, decide_pin, open_pin, shard_of, why_nothing
 from pipelines.storage.durable import named_errors
 
@@ -195,7 +196,7 @@ def _split(
     uncalibrated = model.uncalibrated(features) if certainty else None
     predicted = model.predict(features) if uncalibrated is None else model.calibrated(uncalibrated)
     scores = np.asarray(predicted, dtype=np.float64)
-    wanted = (batch.num_rows, len(model.classes)) if model.task == "multiclass" else (batch.num_rows,)
+    wanted = (batch.num_rows, len(model.classes)) if model.task in WIDE_TASKS else (batch.num_rows,)
     if scores.shape != wanted:
         raise ModelError("E-SCORE-SHAPE", f"v{model.version}", f"scores must have shape {wanted}, got {scores.shape}")
     answered = is_answered(scores)

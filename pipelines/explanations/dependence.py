@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipelines.explanations.permutation import replaced
 from pipelines.explanations.sample import Sample
 from pipelines.models.model import Model
+from pipelines.settings.training import WIDE_TASKS
 
 MOST_FEATURES = 6
 MOST_VALUES = 12
@@ -30,7 +31,7 @@ def partial_dependence(model: Model, sample: Sample, features: Sequence[str]) ->
     step = max(1, -(-len(sample) // MOST_ROWS))
     chosen = np.arange(0, len(sample), step)
     rows, weights = sample.table.take(pa.array(chosen)), sample.weights[chosen]
-    outputs = list(model.classes[:MOST_CLASSES]) if model.task == "multiclass" else [_output(model)]
+    outputs = list(model.classes[:MOST_CLASSES]) if model.task in WIDE_TASKS else [_output(model)]
     found = []
     for name in (one for one in features if model.types[one] not in ("text", "image")):
         values = grid(rows[name], model.types[name])

@@ -125,6 +125,9 @@ def _must_use_gpu(pipeline: Pipeline, step: str) -> bool:
 
 def _family_problems(training: Training) -> list[str]:
     model = training.model
+    if training.task == "segments" and not isinstance(model, SklearnEstimator):
+        what = f"family '{model.family}' cannot do task 'segments'. Use 'KMeans' of 'sklearn'"
+        return [f"E-MODEL-ESTIMATOR training.model.family: {what}"]
     if isinstance(model, Ensemble):
         return _ensemble_problems(model, training)
     if isinstance(model, XGBoost):

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import ModelError, names
+from pipelines.settings.training import WIDE_TASKS
 
 
 class Answering(Protocol):
@@ -29,14 +30,14 @@ class Answering(Protocol):
 def answer_fields(model: Answering) -> list[tuple[str, pa.DataType]]:
     """Names and types of `answer_arrays`."""
     fields = [("score", pa.float64())]
-    if model.task == "multiclass":
+    if model.task in WIDE_TASKS:
         fields += [("predicted_label", pa.string()), *((name, pa.float64()) for name in _class_columns(model))]
     return fields
 
 
 def answer_arrays(model: Answering, scores: np.ndarray) -> list[pa.Array]:
     """Columns of `answer_fields` from scores of shape `(n,)` or `(n, n_classes)`, all of them finite."""
-    if model.task != "multiclass":
+    if model.task not in WIDE_TASKS:
         return [pa.array(scores)]
     best = scores.argmax(axis=1) if len(scores) else np.array([], dtype=np.int64)
     labels = pa.array([str(label) for label in model.classes], pa.string()).take(pa.array(best))

@@ -154,7 +154,7 @@ ESTIMATORS: dict[str, Estimator] = {
         fixed={**_BRUTE, "novelty": True},
     ),
     "EllipticEnvelope": Estimator("sklearn.covariance", ("anomaly",), "anomaly detector", scaled=True, seeded=True),
-    "KMeans": Estimator("sklearn.cluster", ("anomaly",), "anomaly detector", scaled=True, seeded=True),
+    "KMeans": Estimator("sklearn.cluster", ("anomaly", "segments"), "clustering", scaled=True, seeded=True),
     "DummyClassifier": Estimator(
         "sklearn.dummy", _CLASSIFIER, "constant", takes_missing=True, fixed={"strategy": "prior"}
     ),

@@ -21,8 +21,9 @@ from pipelines.models.device import CPU, Device, booster_device, confirm, for_fa
 from pipelines.models.estimators import ESTIMATORS
 from pipelines.models.intervals import Conformal
 from pipelines.models.preprocess import Preprocess
+from pipelines.models.segments import memberships
 from pipelines.models.skops_files import dump, load
-from pipelines.settings.training import NETWORKS, VALUE_TASKS
+from pipelines.settings.training import NETWORKS, VALUE_TASKS, WIDE_TASKS
 
 FORMAT = 1
 # One block of rows is prepared and scored at a time, so that memory stays flat whatever the caller passes.
@@ -59,7 +60,7 @@ class Model:
 
     def predict(self, table: pa.Table) -> np.ndarray:
         """`(n,)` P(positive) for binary, the value for regression and quantiles, how strange for anomalies; `(n, k)`
-        probabilities for multiclass.
+        probabilities for multiclass, memberships for segments.
 
         Rows that lack a feature with strategy 'drop', or a value that the estimator cannot do without, are NaN:
         refused, not guessed. Columns are taken by name.
@@ -76,7 +77,7 @@ class Model:
         blocks = [self._block(table.slice(start, rows)) for start in range(0, table.num_rows, rows)]
         if blocks:
             return np.concatenate(blocks)
-        return np.empty((0, len(self.classes)) if self.task == "multiclass" else 0)
+        return np.empty((0, len(self.classes)) if self.task in WIDE_TASKS else 0)
 
     def calibrated(self, scores: np.ndarray) -> np.ndarray:
         """What `predict` makes of its uncalibrated scores."""
@@ -218,6 +219,8 @@ class Model:
             scores = self.estimator.predict(matrix)
         elif self.task == "anomaly":
             scores = strangeness(self.estimator, matrix)
+        elif self.task == "segments":
+            scores = memberships(self.estimator, matrix)[:, self.facts["order"]]
         else:
             scores = self._probabilities(matrix)
             scores = scores[:, 1] if self.task == "binary" else scores

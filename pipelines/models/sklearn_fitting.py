@@ -17,6 +17,7 @@ from pipelines.models.estimators import estimator_of, estimator_parameters
 from pipelines.models.model import Model
 from pipelines.models.preparation import prepare
 from pipelines.models.recipe import Recipe, Rows
+from pipelines.models.segments import first_names, memberships
 from pipelines.settings.training import VALUE_TASKS, SklearnEstimator, Training
 
 _CALIBRATION_FOLDS = 5
@@ -77,12 +78,17 @@ def fit_sklearn(recipe: Recipe, rows: Rows) -> Model:
     }
     if recipe.training.task == "anomaly":
         facts["typical"] = float(np.median(strangeness(estimator, matrix)))
+    classes = recipe.classes
+    if recipe.training.task == "segments":
+        classes, named = first_names(memberships(estimator, matrix))
+        facts |= named
+        estimator.labels_ = estimator.labels_[:0]  # a segment per training row, which nothing needs
     return Model(
         "sklearn",
         settings.estimator,
         recipe.training.task,
         dict(recipe.types),
-        recipe.classes,
+        classes,
         preprocess,
         estimator,
         facts,

@@ -105,9 +105,16 @@ def estimate(context: Context, engine: Engine, released: Sequence[str]) -> dict[
 
 
 def bootstrap_labels(context: Context, engine: Engine) -> tuple[int, int]:
-    """Matured partitions with labels, and labelled rows in them: what a first model could be trained on."""
+    """Matured partitions with labels, and labelled rows in them: what a first model could be trained on.
+
+    Without labels all accepted partitions and their rows.
+    """
     keys = matured(context, accepted_until(context))
     training = context.pipeline.training
+    if context.pipeline.label is None:
+        built = context.ledger.publications(context.name, "features", accepted_until(context))
+        sizes = [row["row_count"] for row in built if row["row_count"]]
+        return len(sizes), sum(sizes)
     rows = labelled(context, engine, keys[-training.window_partitions :]) if keys and training else None
     if rows is None:
         return 0, 0

@@ -99,7 +99,8 @@ def _bootstrap(context: Context) -> Summary:
     with context.engine("monitor") as engine:
         partitions, rows = bootstrap_labels(context, engine)
     needed = max(2 * training.holdout_partitions, context.pipeline.retrain.first_after_partitions)
-    have = f"{rows:,} matured labels in {partitions} partitions"
+    what = "rows" if context.pipeline.label is None else "matured labels"
+    have = f"{rows:,} {what} in {partitions} partitions"
     waited = since_last_retrain(context, decisions_before(context))
     if partitions < needed or rows < training.min_rows:
         reason = f"BOOTSTRAP no champion yet; {have}, {training.min_rows:,} in {needed} needed to train a first one."

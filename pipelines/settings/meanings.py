@@ -63,7 +63,8 @@ MEANINGS: dict[str, str] = {
     "Label.column": "the column of the row, or of the label source",
     "LabelRules.min_rate": "smallest share of positive labels in the training data",
     "LabelRules.max_rate": "largest share of positive labels in the training data",
-    "Training.task": "one of two classes, one of several, a number, a quantile of a number, or how strange a row is",
+    "Training.task": "one of two classes, one of several, a number, a quantile of a number, how strange a row is, or "
+    "which segment it belongs to",
     "Training.model": "the family of models and its parameters",
     "Training.tuning": "search for better parameters; none: those given are used",
     "Training.calibration": "turn scores into the shares of rows that they claim to be; none: as the model gives them",

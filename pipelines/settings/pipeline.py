@@ -14,7 +14,7 @@ from pipelines.partitions import Grain, Partition, parse_partition, partition_at
 from pipelines.settings.base import Name, Settings, Share
 from pipelines.settings.features import FeatureGroup, Features
 from pipelines.settings.source import Dimension, LabelSource, Source
-from pipelines.settings.training import CLASS_TASKS, Gate, Label, LabelRules, Retrain, Training
+from pipelines.settings.training import CLASS_TASKS, UNLABELLED_TASKS, Gate, Label, LabelRules, Retrain, Training
 
 
 def _known_zone(zone: str) -> str:
@@ -183,8 +183,7 @@ class Pipeline(Settings):
     @model_validator(mode="after")
     def _columns_exist(self) -> Pipeline:
         problems = [*_unknown_columns(self), *_confidence_problems(self)]
-        if self.training and not self.label:
-            problems.append("'training' needs 'label'")
+        problems += _label_problems(self)
         if self.partition == "hour" and self.timezone != "UTC":
             problems.append("'partition: hour' needs 'timezone: UTC' (a local hour can happen twice)")
         if self.end and self.end < self.start:
@@ -231,6 +230,23 @@ class Pipeline(Settings):
     @property
     def suite(self) -> str:
         return self.validate_.suite or self.name
+
+
+def _label_problems(pipeline: Pipeline) -> list[str]:
+    training, label, gate = pipeline.training, pipeline.label, pipeline.gate
+    if training is None:
+        return []
+    if label is not None:
+        if training.task == "segments":
+            return ["'label' must be left out: task 'segments' finds its own"]
+        own = ("min_agreement", "flagged_share", "max_flagged_share")
+        return [f"'gate.{name}' is for models without labels" for name in own if getattr(gate, name) is not None]
+    if training.task not in UNLABELLED_TASKS:
+        return ["'training' needs 'label'"]
+    found = [f"'training.{name}' needs 'label'" for name in ("tuning", "metric") if getattr(training, name)]
+    if training.task == "anomaly" and gate.floor is not None:
+        found.append("'gate.floor' of task 'anomaly' needs 'label'")
+    return found + (["'gate.slices' needs 'label'"] if gate.slices else [])
 
 
 def _merged(*blocks: Resources | None) -> Resources:

@@ -10,13 +10,16 @@ from pydantic import Field, PositiveInt, model_validator
 from pipelines.settings.base import Name, Settings, Share
 from pipelines.settings.preparation import Encoder, Project, Scale, Selection
 
-Task = Literal["binary", "multiclass", "regression", "quantile", "anomaly"]
+Task = Literal["binary", "multiclass", "regression", "quantile", "anomaly", "segments"]
 # Tasks whose score is in units of the label, and tasks whose label is 0 or 1.
 VALUE_TASKS: frozenset[str] = frozenset({"regression", "quantile"})
 TWO_VALUED_TASKS: frozenset[str] = frozenset({"binary", "anomaly"})
 # Tasks whose scores are probabilities.
 CLASS_TASKS: frozenset[str] = frozenset({"binary", "multiclass"})
 
+# Tasks with one score per class, and tasks that need no label.
+WIDE_TASKS: frozenset[str] = frozenset({"multiclass", "segments"})
+UNLABELLED_TASKS: frozenset[str] = frozenset({"anomaly", "segments"})
 # Families that are networks in PyTorch.
 NETWORKS: frozenset[str] = frozenset({"torch", "torch_sequence", "torch_image"})
 
@@ -358,6 +361,22 @@ class Gate(Settings):
     max_calibration_error: Share | None = None
     max_seconds_per_1000_rows: float | None = None
     max_megabytes: float | None = None
+    min_agreement: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="without labels: adjusted Rand index with the champion's segments, or rank correlation with its "
+        "scores of anomalies; default 0.5, `strict` 0.8",
+    )
+    flagged_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="anomalies without labels: share of the training rows that is flagged; default 0.01",
+    )
+    max_flagged_share: Share | None = Field(
+        None, description="anomalies without labels: most of the holdout that may then be flagged; default 0.05"
+    )
 
 
 class Retrain(Settings):

@@ -19,7 +19,7 @@ from pipelines.engine import Engine
 from pipelines.errors import ModelError, names
 from pipelines.features import feature_types
 from pipelines.monitoring.labels import matured
-from pipelines.settings.training import TWO_VALUED_TASKS, Label, Training
+from pipelines.settings.training import TWO_VALUED_TASKS, UNLABELLED_TASKS, Label, Training
 from pipelines.storage.digests import RowDigest, combined
 from pipelines.storage.durable import canonical_json, sha256_of
 from pipelines.storage.files import Files
@@ -34,6 +34,7 @@ from pipelines.training.rows import (
     pinned,
     with_target,
 )
+from pipelines.training.segment_names import namesake_of
 from pipelines.training.warm_start import champion_of, told
 from pipelines.training.warm_start import decide as decide_start
 
@@ -49,6 +50,7 @@ class Frozen:
     `incomplete` lack a feature of strategy 'drop', and `both_sides` are training rows whose group also stands in the
     holdout; all others are in `rows`. `row_digests`: one per partition, over its rows in the order of the files.
     `warm_start`: the parent that the training goes on from, or why there is none; see `pipelines.training.warm_start`.
+    `named_after`: the version (and its sha256) whose segments keep their names.
     """
 
     snapshot_id: str
@@ -66,6 +68,7 @@ class Frozen:
     digests: dict[str, str]
     row_digests: dict[str, str] = field(default_factory=dict)
     warm_start: dict[str, Any] | None = None
+    named_after: dict[str, Any] | None = None
 
     def files(self, context: Context) -> Files:
         """Where it lies, with all that later steps put beside it."""
@@ -99,7 +102,7 @@ class Frozen:
 
 
 def snapshot(context: Context) -> dict[str, Any]:
-    """Freezes the labelled, matured rows up to the end of the context's partition.
+    """Freezes the labelled, matured rows up to the end of the context's partition; without labels all rows.
 
     The latest `holdout_partitions` are the holdout. The same inputs give the same id and nothing is written again.
     A young pipeline without enough partitions ends 'skipped': it only has to wait.
@@ -113,30 +116,33 @@ def snapshot(context: Context) -> dict[str, Any]:
     if len(window) <= training.holdout_partitions:
         return {
             "state": "skipped",
-            "reason": f"{len(window)} accepted partitions have matured labels; training needs more than the "
-            f"{training.holdout_partitions} of the holdout",
+            "reason": f"{len(window)} accepted partitions have {'matured labels' if label else 'rows'}; training needs "
+            f"more than the {training.holdout_partitions} of the holdout",
         }
     train, holdout = window[: -training.holdout_partitions], window[-training.holdout_partitions :]
     versions = table_versions(context, label, [*train, *holdout])
-    champion = champion_of(context)
+    champion, namesake = champion_of(context), namesake_of(context)
     snapshot_id = combined(
         _SCHEMA,
         context.key,
         training.digest(),
-        label.digest(),
+        label.digest() if label else "no label",
         context.pipeline.label_rules.digest(),
         json.dumps(feature_types(context.pipeline)),
         json.dumps([train, holdout, carried_columns(context, training)]),
         # Not the Delta versions: they move with every other partition that is published.
         json.dumps({table: facts["contents"] for table, facts in versions.items()}, sort_keys=True),
         *([f"parent {champion['version']} {champion['artifact_sha256']}"] if champion else []),
+        *([f"names {json.dumps(namesake, sort_keys=True)}"] if namesake else []),
     )[:16]
     known = known_frozen(context, snapshot_id)
     if known and known.is_whole(context):
         return _summary(known, "unchanged")
-    frozen = freeze(
-        context, snapshot_id, train, holdout, versions, lambda frozen: decide_start(context, frozen, champion)
-    )
+
+    def start(frozen: Frozen) -> dict[str, Any] | None:
+        return decide_start(context, frozen, champion)
+
+    frozen = freeze(context, snapshot_id, train, holdout, versions, start, namesake)
     return _summary(frozen, "done")
 
 
@@ -147,6 +153,7 @@ def freeze(
     holdout: list[str],
     versions: dict[str, dict[str, Any]],
     start: Callable[[Frozen], dict[str, Any] | None],
+    named_after: dict[str, Any] | None = None,
 ) -> Frozen:
     """Writes the rows of these partitions, then the record that says which they are; returns it as later steps read it.
 
@@ -157,7 +164,7 @@ def freeze(
         frozen = _freeze(context, snapshot_id, train, holdout, versions, folder)
         for part in frozen.digests:
             frozen.files(context).upload(folder / f"{part}.parquet", f"{part}.parquet")
-    frozen = replace(frozen, warm_start=start(frozen))
+    frozen = replace(frozen, warm_start=start(frozen), named_after=named_after)
     frozen.files(context).write(_RECORD, canonical_json(asdict(frozen)))
     return read_frozen(context, snapshot_id)
 
@@ -177,9 +184,10 @@ def known_frozen(context: Context, snapshot_id: str) -> Frozen | None:
     return None if record is None else Frozen(**json.loads(record))
 
 
-def required(context: Context) -> tuple[Training, Label]:
+def required(context: Context) -> tuple[Training, Label | None]:
+    """What a training needs; the label is None for a task that does without."""
     training, label = context.pipeline.training, context.pipeline.label
-    if training is None or label is None:
+    if training is None or (label is None and training.task not in UNLABELLED_TASKS):
         raise ModelError("E-TRAIN-NONE", context.name, "'training' and 'label' must be set to train a model")
     return training, label
 
@@ -193,14 +201,15 @@ def choose_partitions(context: Context, training: Training) -> list[str]:
         for row in built
         if row["partition"] in accepted and row["partition"] <= context.key and row["row_count"]
     ]
-    due = [key for key in matured(context, usable) if key not in training.exclude_partitions]
+    ripe = matured(context, usable) if context.pipeline.label else usable
+    due = [key for key in ripe if key not in training.exclude_partitions]
     return due[-training.window_partitions :]
 
 
-def table_versions(context: Context, label: Label, partitions: Sequence[str]) -> dict[str, dict[str, Any]]:
+def table_versions(context: Context, label: Label | None, partitions: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Delta version and content digests of each table that the training set is read from."""
     read = {"features": list(partitions), "clean": list(partitions)}
-    if label.source:
+    if label and label.source:
         arrivals = context.snapshot(f"labels_{label.source}")
         read[f"labels_{label.source}"] = [key for key in arrivals.partitions() if key <= context.key]
     return {
@@ -241,6 +250,7 @@ def _freeze(
         ).to_pylist()
     check_labels(context, training, by_day, counts, _distinct_targets(folder))
     positives = sum(row["rows"] * row["rate"] for row in by_day)
+    has_rate = label is not None and training.task in TWO_VALUED_TASKS
     return Frozen(
         snapshot_id=snapshot_id,
         as_of=context.partition.end.isoformat(),
@@ -252,7 +262,7 @@ def _freeze(
         unlabelled=matured_rows - left["labels"],
         incomplete=left["labels"] - left["complete"],
         both_sides=left["complete"] - left["rows"],
-        positive_rate=positives / sum(counts.values()) if training.task in TWO_VALUED_TASKS else None,
+        positive_rate=positives / sum(counts.values()) if has_rate else None,
         tables=versions,
         digests={name: sha256_of(folder / f"{name}.parquet") for name in parts},
         row_digests={key: digest.hexdigest() for key, digest in sorted(by_partition.items())},

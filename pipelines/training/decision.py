@@ -7,59 +7,16 @@ missing, NaN or judged on another holdout is a HOLD: the gate fails closed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from pipelines.settings.training import Gate
 from pipelines.training.bootstrap import Comparison, compare
 from pipelines.training.evaluation import CHALLENGER, CHAMPION, CONSTANT, LINEAR, Candidate, Evaluation
 from pipelines.training.metrics import BOUNDED, direction, metric
-
-Outcome = Literal["PROMOTE", "HOLD", "REJECT"]
-
-
-@dataclass(frozen=True)
-class Policy:
-    """Limits of one named policy. `margin` and `slice_margin` are in units of the metric, and, where the metric has
-    no upper bound, shares of the champion's value."""
-
-    margin: float = 0.0
-    confidence: float = 0.95
-    resamples: int = 1000
-    min_holdout_rows: int = 200
-    # Below this many groups a bootstrap by group promises more confidence than it has (Cameron, Gelbach & Miller 2008
-    # find rejection rates well above nominal with few clusters).
-    min_holdout_groups: int = 30
-    floor: float | None = None
-    slice_min_rows: int = 100
-    slice_margin: float = 0.05
-    max_calibration_error: float | None = 0.15
-    max_seconds_per_1000_rows: float | None = 5.0
-    max_megabytes: float | None = 500.0
-    must_beat_linear: bool = False
-
-
-POLICIES = {
-    "default": Policy(),
-    "strict": Policy(
-        margin=0.002, confidence=0.99, resamples=2000, min_holdout_rows=1000, slice_margin=0.02, must_beat_linear=True
-    ),
-    # For a young pipeline: fewer rows suffice, the proof is as hard.
-    "bootstrap": Policy(min_holdout_rows=50, min_holdout_groups=15, max_calibration_error=None),
-}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One rule: whether it passed, in words, with its numbers. A failed one leads to `verdict`."""
-
-    name: str
-    passed: bool
-    text: str
-    verdict: Outcome = "HOLD"
-    numbers: dict[str, Any] = field(default_factory=dict)
+from pipelines.training.policy import Check, Outcome, Policy
+from pipelines.training.unlabelled import unlabelled_checks
 
 
 @dataclass(frozen=True)
@@ -72,17 +29,6 @@ class Decision:
 
     def numbers(self) -> dict[str, Any]:
         return {"checks": [asdict(check) for check in self.checks]}
-
-
-def policy_of(gate: Gate) -> Policy:
-    """The named policy with the values that the pipeline sets itself."""
-    own = {name: getattr(gate, name) for name in Policy.__dataclass_fields__ if hasattr(gate, name)}
-    explicit = {
-        name: value
-        for name, value in own.items()
-        if value is not None and (name != "slice_min_rows" or name in gate.model_fields_set)
-    }
-    return replace(POLICIES[gate.policy], **explicit)
 
 
 def decide(evaluation: Evaluation, policy: Policy, seed: int, before: list[Check] | None = None) -> Decision:
@@ -99,7 +45,7 @@ def decide(evaluation: Evaluation, policy: Policy, seed: int, before: list[Check
     return Decision(failed[0].verdict, [check.text for check in failed], checks)
 
 
-_TOLD = ("champion", "baseline constant")
+_TOLD = ("champion", "agreement", "baseline constant")
 
 
 def _checks(evaluation: Evaluation, policy: Policy, seed: int) -> Iterator[Check]:
@@ -114,6 +60,9 @@ def _checks(evaluation: Evaluation, policy: Policy, seed: int) -> Iterator[Check
         yield _enough_groups(evaluation.groups, policy)
     yield _not_constant(challenger)
     yield from _limits(challenger, policy)
+    if not evaluation.is_labelled:
+        yield from unlabelled_checks(evaluation, policy, seed)
+        return
     yield from _baseline_checks(evaluation, challenger, policy, seed)
     if policy.floor is not None:
         yield _floor_check(evaluation, challenger, policy.floor)

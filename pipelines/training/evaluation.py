@@ -20,8 +20,19 @@ from pipelines.storage.durable import canonical_json
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.fit_step import rounded
 from pipelines.training.metrics import metrics, wanted_metric
+from pipelines.training.policy import policy_of
 from pipelines.training.tuning import recipe_of, training_rows
 from pipelines.training.uncertainty import covered
+from pipelines.training.unlabelled import (
+    AGREEMENT,
+    SILHOUETTE,
+    Measured,
+    gate_facts,
+    measure_anomalies,
+    measure_segments,
+    own_question,
+    score_facts,
+)
 from pipelines.training.warm_start import seen_by
 
 CHALLENGER, CHAMPION, CONSTANT, LINEAR = "challenger", "champion", "constant", "linear"
@@ -66,6 +77,8 @@ class Evaluation:
     slices: Mapping[str, np.ndarray] = field(default_factory=dict)
     champion_overlap: float = 0.0
     quantile: float | None = None
+    is_labelled: bool = True
+    unlabelled: Mapping[str, Measured] = field(default_factory=dict)
 
 
 def evaluate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
@@ -118,7 +131,10 @@ def explained(context: Context, frozen: Frozen, evaluation: Evaluation, version:
     model = load_model(context, version, "evaluate")
     try:
         holdout = frozen.table(context, "holdout")
-        return explain_model(model, evaluation.metric, holdout, evaluation.labels, training.seed)
+        metric, labels = evaluation.metric, evaluation.labels
+        if not evaluation.is_labelled:
+            metric, labels = own_question(evaluation.task, challenger.scores)
+        return explain_model(model, metric, holdout, labels, training.seed)
     except (ModelError, DataError) as error:
         return {"problem": str(error)}
 
@@ -138,10 +154,11 @@ def evaluate_candidates(context: Context, snapshot_id: str, version: int) -> Eva
     candidates = {CHALLENGER: _registered(context, CHALLENGER, version, holdout, frozen)}
     if champion:
         candidates[CHAMPION] = _registered(context, CHAMPION, champion["version"], holdout, frozen)
-    candidates |= {one.name: one for one in _baselines(context, frozen, holdout, digest)}
+    if context.pipeline.label is not None:
+        candidates |= {one.name: one for one in _baselines(context, frozen, holdout, digest)}
     return Evaluation(
         task=training.task,
-        metric=wanted_metric(training),
+        metric=_metric(context, training),
         labels=holdout[TARGET].to_numpy(),
         candidates=candidates,
         holdout_digest=digest,
@@ -150,7 +167,35 @@ def evaluate_candidates(context: Context, snapshot_id: str, version: int) -> Eva
         slices={name: np.asarray(holdout[name].to_pylist(), dtype=object) for name in context.pipeline.gate.slices},
         champion_overlap=_overlap(context, frozen, champion["version"]) if champion else 0.0,
         quantile=training.quantile,
+        is_labelled=context.pipeline.label is not None,
+        unlabelled=_measured(context, frozen, holdout, candidates),
     )
+
+
+def _metric(context: Context, training: Training) -> str:
+    if context.pipeline.label is not None:
+        return wanted_metric(training)
+    return SILHOUETTE if training.task == "segments" else AGREEMENT
+
+
+def _measured(
+    context: Context, frozen: Frozen, holdout: pa.Table, candidates: Mapping[str, Candidate]
+) -> dict[str, Measured]:
+    """What the gate looks at without labels, of the candidates that scored every row."""
+    if context.pipeline.label is not None:
+        return {}
+    versions = {name: one.version for name, one in candidates.items() if _is_whole(one)}
+    models = {name: load_model(context, version, "evaluate") for name, version in versions.items() if version}
+    if CHALLENGER not in models:
+        return {}
+    if models[CHALLENGER].task == "segments":
+        scores = {name: np.asarray(candidates[name].scores) for name in models}
+        return measure_segments(scores, models[CHALLENGER], holdout)
+    return measure_anomalies(models, frozen.table(context, "train"), policy_of(context.pipeline.gate).flagged_share)
+
+
+def _is_whole(candidate: Candidate) -> bool:
+    return candidate.scores is not None and bool(np.isfinite(candidate.scores).all())
 
 
 def _registered(context: Context, name: str, version: int, holdout: pa.Table, frozen: Frozen) -> Candidate:
@@ -160,7 +205,9 @@ def _registered(context: Context, name: str, version: int, holdout: pa.Table, fr
         model = load_model(context, version, "evaluate")
         if problem := _other_question(context, model, frozen):
             return Candidate(name, None, version, problem=problem, holdout_digest=digest)
-        scores = aligned(model.predict(holdout), model.classes, frozen.classes)
+        scores = model.predict(holdout)
+        if context.pipeline.label is not None:
+            scores = aligned(scores, model.classes, frozen.classes)
         sample = holdout.slice(0, _TIMED_ROWS)
         started = time.perf_counter()
         model.predict(sample)
@@ -261,7 +308,10 @@ def _codes(holdout: pa.Table, columns: tuple[str, ...]) -> np.ndarray | None:
 def _metrics(evaluation: Evaluation, candidate: Candidate) -> dict[str, float | None]:
     if candidate.scores is None:
         return {}
-    found = metrics(evaluation.task, evaluation.labels, candidate.scores, evaluation.quantile)  # type: ignore[arg-type]
+    if evaluation.is_labelled:
+        found = metrics(evaluation.task, evaluation.labels, candidate.scores, evaluation.quantile)  # type: ignore[arg-type]
+    else:
+        found = score_facts(evaluation.task, candidate.scores) | gate_facts(evaluation, candidate.name)
     return {name: rounded(value) for name, value in found.items()}
 
 

@@ -17,7 +17,6 @@ from pipelines.models.model import Model
 from pipelines.models.stored import model_address, read_stored, store_model
 from pipelines.report.model_card import write_card
 from pipelines.runs.step import code_version
-from pipelines.settings.training import Training
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import metrics
 from pipelines.training.plots import plots
@@ -25,6 +24,7 @@ from pipelines.training.progress import checkpoints_of, forget_checkpoints
 from pipelines.training.provenance import provenance
 from pipelines.training.registry import Challenger, register
 from pipelines.training.sample import predictions_digest, take_sample
+from pipelines.training.segment_names import with_known_names
 from pipelines.training.tuning import (
     can_judge,
     log_trials_again,
@@ -58,7 +58,7 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     holdout = frozen.table(context, "holdout")
     training, _ = required(context)
     target, scores = holdout[TARGET].to_numpy(), model.predict(holdout)
-    usable, found = usable_scores(scores), metrics_of(training, target, scores)
+    usable, found = usable_scores(scores), metrics_of(context, target, scores)
     certainty = uncertainty(model, holdout, target)
     record = _record(context, frozen, model, found, device) | {
         "score_reference": score_reference(scores[usable]),
@@ -91,9 +91,11 @@ def train(context: Context, snapshot_id: str) -> dict[str, Any]:
     }
 
 
-def metrics_of(training: Training, target: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """All metrics of the task, over the rows that the model did not refuse."""
-    usable = usable_scores(scores)
+def metrics_of(context: Context, target: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """All metrics of the task, over the rows that the model did not refuse; without labels what scores tell."""
+    usable, training = usable_scores(scores), required(context)[0]
+    if context.pipeline.label is None:
+        return score_facts(training.task, scores[usable])
     return metrics(training.task, target[usable], scores[usable], training.quantile)
 
 
@@ -153,9 +155,10 @@ def fit_frozen(context: Context, frozen: Frozen, device: Device, notes: list[str
     parent = parent_of(context, frozen)
     recipe = recipe_of(context, frozen, device).with_parameters(tuned_parameters(context, frozen))
     rows, validation = training_rows(context, frozen)
-    usable = validation if can_judge(rows, validation) else None
+    # Without labels the loss on the later rows needs none either.
+    usable = validation if context.pipeline.label is None or can_judge(rows, validation) else None
     checkpoints = checkpoints_of(context, frozen, recipe)
-    model = fit(recipe, rows, usable, checkpoints, parent)
+    model = with_known_names(context, frozen, fit(recipe, rows, usable, checkpoints, parent), rows.table)
     if notes is not None:
         notes += checkpoints.notes
     return model
@@ -172,6 +175,7 @@ def _record(
 ) -> dict[str, Any]:
     """What the ledger keeps of a model: everything that made it, and what it is compared by later."""
     training, label = required(context)
+    digests = {"training": training.digest(), "label": label.digest() if label else None}
     return {
         "snapshot_id": frozen.snapshot_id,
         "features": frozen.types,
@@ -190,7 +194,8 @@ def _record(
         "tables": frozen.tables,
         "digests": frozen.digests,
         "row_digests": frozen.row_digests,
-        "settings": {"training": training.digest(), "label": label.digest(), "pipeline": context.pipeline.digest()},
+        "settings": {**digests, "pipeline": context.pipeline.digest()},
+        **({"named_after": frozen.named_after} if frozen.named_after else {}),
         "code_version": code_version(),
         "seed": training.seed,
         **({"warm_start": frozen.warm_start} if frozen.warm_start else {}),

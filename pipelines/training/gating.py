@@ -10,8 +10,9 @@ from pipelines.context import Context
 from pipelines.ledger import Row
 from pipelines.report.model_card import write_card
 from pipelines.training.dataset import Frozen, read_frozen, required
-from pipelines.training.decision import Check, Decision, decide, policy_of
+from pipelines.training.decision import Decision, decide
 from pipelines.training.evaluation import CHALLENGER, CHAMPION, evaluate_candidates
+from pipelines.training.policy import Check, policy_of
 from pipelines.training.promotion import promotion_of
 from pipelines.training.registry import annotate
 

@@ -22,12 +22,14 @@ _MOST_VALUES = 20
 def judged(evaluation: Evaluation, names: Sequence[str], seed: int) -> dict[str, Any]:
     """`better`, `intervals` of the metrics `names` (and how they were made), `slices` and `calibration`.
 
-    All of the challenger; empty when it could not score.
+    All of the challenger; empty when it could not score, and without labels.
 
     Rows that the challenger refuses leave its metrics undefined, and so these.
     """
     challenger = evaluation.candidates.get(CHALLENGER)
-    if challenger is None or challenger.scores is None or not np.isfinite(challenger.scores).all():
+    if not evaluation.is_labelled or challenger is None or challenger.scores is None:
+        return {}
+    if not np.isfinite(challenger.scores).all():
         return {}
     scores = challenger.scores
     resamples = max(_FEWEST_RESAMPLES, min(_RESAMPLES, _MOST_DRAWS // max(len(scores), 1)))

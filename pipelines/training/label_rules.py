@@ -30,14 +30,18 @@ def check_labels(
     Raises:
         ModelError: E-TRAIN-ROWS or E-TRAIN-LABELS, naming the partitions.
     """
+    label = context.pipeline.label
+    what = "rows" if label is None else "labelled rows"
     if rows["train"] < training.min_rows or not rows["holdout"]:
         raise ModelError(
             "E-TRAIN-ROWS",
             context.where,
-            f"training needs at least {training.min_rows:,} labelled rows and a holdout, got {rows['train']:,} and "
+            f"training needs at least {training.min_rows:,} {what} and a holdout, got {rows['train']:,} and "
             f"{rows['holdout']:,}",
-            "The champion stays. Wait for labels, or lower training.min_rows.",
+            f"The champion stays. Wait for {'rows' if label is None else 'labels'}, or lower training.min_rows.",
         )
+    if context.pipeline.label is None:
+        return
     # An anomaly detector learns from the normal rows alone.
     if distinct["train"] < 2 and training.task != "anomaly":
         raise ModelError(

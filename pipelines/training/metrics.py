@@ -329,6 +329,8 @@ METRICS: dict[str, Metric] = {
     "mape": Metric("lower", _VALUES, _mape_statistics, _mean(_percentage)[1]),
     "r2": Metric("higher", _VALUES, _r2_statistics, _r2),
     "pinball": replace(_pinball(_MEDIAN), tasks=_VALUES),
+    # Of silhouettes, one per row, in place of scores.
+    "silhouette": Metric("higher", ("segments",), *_mean(lambda _labels, silhouettes: silhouettes)),
 }
 # Whose values have an upper bound of 1, so that a margin in points means the same for every pipeline.
 BOUNDED = frozenset(

@@ -207,7 +207,8 @@ def _freeze(
         what = f"a training needs more than the {training.holdout_partitions} partitions of the holdout"
         raise ModelError("E-REPLAY-SETTINGS", sandbox.where, f"{what}, got {len(window)}", "Use '--settings recorded'.")
     tables = record["tables"] if inputs == "recorded" else table_versions(sandbox, label, window)
-    return freeze(sandbox, combined(json.dumps([tables, train, holdout]))[:16], train, holdout, tables, start)
+    snapshot_id = combined(json.dumps([tables, train, holdout]))[:16]
+    return freeze(sandbox, snapshot_id, train, holdout, tables, start, record.get("named_after"))
 
 
 def _require_features(sandbox: Rebuilding) -> None:
@@ -273,7 +274,7 @@ def _parameter_lines(record: Mapping[str, Any], model: Model) -> list[str]:
 
 
 def _metric_lines(context: Context, record: Mapping[str, Any], rebuilt: Rebuilt) -> list[str]:
-    found = metrics_of(required(context)[0], rebuilt.holdout[TARGET].to_numpy(), rebuilt.scores)
+    found = metrics_of(context, rebuilt.holdout[TARGET].to_numpy(), rebuilt.scores)
     now = {name: rounded(value) for name, value in found.items()}
     return [f"metric: {line}" for line in changed(record["holdout_metrics"], now)]
 

@@ -44,24 +44,29 @@ def carried_columns(context: Context, training: Training) -> list[str]:
 def labelled_rows(context: Context, engine: Engine, partitions: Sequence[str]) -> ir.Table:
     """Features with `label` and the carried columns of the clean table (one to one by row id).
 
-    A null, NaN or infinite label is no label.
+    A null, NaN or infinite label is no label. In a pipeline without labels every row counts, and has none.
 
     Raises:
         ModelError: E-TRAIN-LABELS when no label has arrived.
         ConfigError: E-CONFIG-COLUMN when a column to group, slice or weigh by does not exist.
     """
     features = engine.scan(context.snapshot("features"), partitions)
-    labels = labelled(context, engine, partitions)
-    if labels is None:
-        raise ModelError("E-TRAIN-LABELS", context.where, "no label has arrived yet", "Run the days that bring them.")
     training = context.pipeline.training
     carried = [name for name in carried_columns(context, training) if name not in features.columns] if training else []
-    joined = features.inner_join(labels.select("row_id", "label"), "row_id")
+    joined = features
+    if context.pipeline.label is not None:
+        labels = labelled(context, engine, partitions)
+        if labels is None:
+            what = "no label has arrived yet"
+            raise ModelError("E-TRAIN-LABELS", context.where, what, "Run the days that bring them.")
+        joined = features.inner_join(labels.select("row_id", "label"), "row_id")
     if carried:
         clean = engine.scan(context.snapshot("clean"), partitions)
         _require_columns(context, carried, clean.columns)
         joined = joined.inner_join(clean.select("row_id", *carried), "row_id")
-    return engine.materialize(joined.filter(_is_present(joined["label"])))
+    if context.pipeline.label is not None:
+        joined = joined.filter(_is_present(joined["label"]))
+    return engine.materialize(joined)
 
 
 def complete_rows(context: Context, rows: ir.Table, training: Training) -> ir.Table:
@@ -72,13 +77,13 @@ def complete_rows(context: Context, rows: ir.Table, training: Training) -> ir.Ta
     return rows
 
 
-def classes_of(context: Context, engine: Engine, rows: ir.Table, training: Training, label: Label) -> list[str]:
-    """Label texts, smallest first, the positive one last; empty for regression and quantiles.
+def classes_of(context: Context, engine: Engine, rows: ir.Table, training: Training, label: Label | None) -> list[str]:
+    """Label texts, smallest first, the positive one last; empty for regression, quantiles and without labels.
 
     Raises:
         ModelError: E-TRAIN-LABELS when the labels of a binary task are not two, or not 0 and 1.
     """
-    if training.task in VALUE_TASKS:
+    if training.task in VALUE_TASKS or label is None:
         return []
     found = engine.table(rows.select(label=rows["label"].cast("string")).distinct(), ["label"])["label"].to_pylist()
     if training.task == "multiclass":
@@ -100,7 +105,10 @@ def classes_of(context: Context, engine: Engine, rows: ir.Table, training: Train
     return sorted(found, key=_number_first)
 
 
-def with_target(rows: ir.Table, training: Training, label: Label, classes: list[str]) -> ir.Table:
+def with_target(rows: ir.Table, training: Training, label: Label | None, classes: list[str]) -> ir.Table:
+    """Adds the label as a number; without labels 0: nothing is known to be strange."""
+    if label is None:
+        return rows.mutate(**{TARGET: ibis.literal(0.0)})
     if training.task == "multiclass":
         text = rows["label"].cast("string")
         cases = [(text == one, float(index)) for index, one in enumerate(classes)]

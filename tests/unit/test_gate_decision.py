@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pipelines.settings.training import Gate
-from pipelines.training.decision import POLICIES, Check, Policy, decide, policy_of, scaled
+from pipelines.training.decision import decide, scaled
 from pipelines.training.evaluation import CHALLENGER, CHAMPION, CONSTANT, LINEAR, Candidate, Evaluation
+from pipelines.training.policy import POLICIES, Check, Policy, policy_of
 
 ROWS = 400
 POLICY = Policy(resamples=200)
