@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipelines.explanations.coefficients import coefficients
 from pipelines.explanations.contributions import mean_contributions
 from pipelines.explanations.dependence import MOST_FEATURES, partial_dependence
+from pipelines.explanations.heatmaps import heatmaps
 from pipelines.explanations.permutation import permutation_importance
 from pipelines.explanations.sample import Sample, draw, rows_for
 from pipelines.models.model import Model
@@ -19,6 +20,8 @@ _DIGITS = 5
 
 def explain_model(model: Model, metric: str, holdout: pa.Table, labels: np.ndarray, seed: int) -> dict[str, Any]:
     """`permutation`, `contributions`, `coefficients` and `dependence`, JSON-able; what a model has not says why.
+
+    With a network over images `heatmaps` besides.
 
     Only rows that the model scores are used. The same model, holdout and seed give the same numbers, rounded to five
     digits.
@@ -37,6 +40,8 @@ def explain_model(model: Model, metric: str, holdout: pa.Table, labels: np.ndarr
         "coefficients": contributed if "problem" in contributed else coefficients(model),
         "dependence": partial_dependence(model, sample, _top(model, permutation, contributed)),
     }
+    looked = heatmaps(model, sample, seed)
+    found |= {"heatmaps": looked} if looked else {}
     return {name: _rounded(value) for name, value in found.items()}
 
 

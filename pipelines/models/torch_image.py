@@ -17,6 +17,7 @@ from pipelines.errors import ModelError
 from pipelines.models.preprocess import Preprocess
 
 _SMALLEST_MAP = 8  # pixels per side below which maps are not halved any more
+_FEWEST_LAYERS = 4  # two convolutions, each followed by a halving
 _WIDEST = 4  # times the channels of the first layer
 _GROUPS = 4
 
@@ -72,7 +73,7 @@ class Picture(nn.Module):
         self.shape = shape
         layers: list[nn.Module] = []
         size, before, width = shape.size, shape.channels, shape.width
-        while not layers or size > _SMALLEST_MAP:
+        while len(layers) < _FEWEST_LAYERS or size > _SMALLEST_MAP:
             layers += [_Shortcut(before, width) if shape.network == "resnet" else _plain(before, width)]
             layers += [nn.MaxPool2d(2)]
             size, before, width = size // 2, width, min(2 * width, _WIDEST * shape.width)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipelines.context import Context
 from pipelines.errors import DataError, ModelError, StorageError, names
+from pipelines.explanations.heatmaps import picture_files
 from pipelines.models import load_model
 from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.models.model import Model
@@ -115,6 +116,8 @@ def evaluate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]
     }
     annotate(context, version, {}, flat | _permutation_metrics(explanation))
     attach(context, version, written)
+    if pictures := picture_files(explanation):
+        attach(context, version, pictures, "plots")
     write_card(context, version)
     main = {name: row.get(evaluation.metric) for name, row in found.items()}
     return {"state": "done", "version": version, "metric": evaluation.metric, "rows": len(evaluation.labels), **main}
