@@ -179,10 +179,10 @@ def _rebuild(sandbox: Rebuilding, row: Row, inputs: Moment, settings: Moment) ->
 def _start(sandbox: Rebuilding, row: Row, frozen: Frozen, settings: Moment) -> dict[str, Any] | None:
     """As recorded; with other settings decided anew, but never from another parent."""
     recorded = recorded_start(sandbox, row) if settings == "recorded" or required(sandbox)[0].warm_start else None
-    if settings == "recorded":
-        return recorded
     parent = (recorded or {}).get("parent")
-    return decide(sandbox, frozen, sandbox.ledger.model(sandbox.name, parent["version"]) if parent else None)
+    if settings == "recorded" or parent is None:
+        return recorded
+    return decide(sandbox, frozen, sandbox.ledger.model(sandbox.name, parent["version"]))
 
 
 def _cold(_frozen: Frozen) -> None:
@@ -265,8 +265,10 @@ def _of(rows: pa.Table, partition: str) -> pa.Table:
 
 
 def _start_lines(record: Mapping[str, Any], frozen: Frozen) -> list[str]:
-    then, now = told(record.get("warm_start")), told(frozen.warm_start)
-    return [] if then == now else [f"config: start of the training {then or 'cold'} -> {now or 'cold'}"]
+    both = [record.get("warm_start"), frozen.warm_start]
+    parents = [(one or {}).get("parent") for one in both]
+    then, now = (told(one) or "cold" for one in both)
+    return [] if parents[0] == parents[1] else [f"config: start of the training {then} -> {now}"]
 
 
 def _parameter_lines(record: Mapping[str, Any], model: Model) -> list[str]:
