@@ -56,11 +56,11 @@ def _versions(found: Mapping[str, Any]) -> None:
         return
     has_parents = any(one["parent"] for one in versions)
     parent = ["parent"] if has_parents else []
-    columns = ["version", "state", str(metric), "seconds", "data", "code", *parent, "parameters"]
+    value = [metric] if metric else []
+    columns = ["version", "state", *value, "seconds", "data", "code", *parent, "parameters"]
     rows = [_version(one, metric, has_parents) for one in versions]
-    show.table(
-        columns, rows, ["version", str(metric), "seconds"], title=f"Versions, best {metric} of the holdout first"
-    )
+    order = f"best {metric} of the holdout first" if metric else "newest first"
+    show.table(columns, rows, ["version", *value, "seconds"], title=f"Versions, {order}")
     if len({one["digests"].get("holdout") for one in versions}) > 1:
         show.line("[dim]Values of versions with other data were measured on other days.[/dim]")
     if len(versions) > 1:
@@ -69,12 +69,12 @@ def _versions(found: Mapping[str, Any]) -> None:
         show.hint(again)
 
 
-def _version(one: Mapping[str, Any], metric: str, has_parents: bool) -> list[str]:
+def _version(one: Mapping[str, Any], metric: str | None, has_parents: bool) -> list[str]:
     parent = f"v{one['parent']}" if one["parent"] else "[dim]-[/dim]"
     return [
         f"v{one['version']}",
         _state(one["state"]),
-        _number(one["metrics"].get(metric)),
+        *([_number(one["metrics"].get(metric))] if metric else []),
         _number(one["seconds"]),
         str(one["snapshot_id"])[:_SHORT],
         show.escaped(str(one["code"])[:_SHORT]),

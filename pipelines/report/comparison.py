@@ -7,8 +7,7 @@ from typing import Any
 
 from pipelines.home import Home
 from pipelines.ledger import Ledger
-from pipelines.report.experiments import version_row
-from pipelines.training.metrics import direction
+from pipelines.report.experiments import direction_of, version_row
 from pipelines.training.provenance import flat
 from pipelines.training.replay_differences import changed, partition_lines, surrounding_lines
 
@@ -56,14 +55,14 @@ def _settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _code(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    if "made_from" not in then or "made_from" not in now:
+    if not then.get("made_from") or not now.get("made_from"):
         return [_UNKNOWN]
     commits = str(then["code_version"]), str(now["code_version"])
     return surrounding_lines(then["made_from"], now["made_from"], commits)
 
 
 def _metrics(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """`better`: which of the two (1 or 2), None for equal values and where one has none."""
+    """`better`: which of the two (1 or 2), None for equal values, where one has none, and for mere descriptions."""
     old, new = then.get("holdout_metrics") or {}, now.get("holdout_metrics") or {}
     return [_metric(name, old.get(name), new.get(name)) for name in sorted({*old, *new})]
 
@@ -71,8 +70,8 @@ def _metrics(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, 
 def _metric(name: str, first: float | None, second: float | None) -> dict[str, Any]:
     difference = None if first is None or second is None else second - first
     better = None
-    if difference:
-        better = 2 if (difference > 0) == (direction(name) == "higher") else 1
+    if difference and direction_of(name):
+        better = 2 if (difference > 0) == (direction_of(name) == "higher") else 1
     return {"metric": name, "first": first, "second": second, "difference": difference, "better": better}
 
 

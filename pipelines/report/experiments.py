@@ -18,6 +18,7 @@ def experiments(
 ) -> dict[str, Any]:
     """`metric`, `versions` and `searches`, JSON-able; the best first by `sort`, by default the metric of the gate.
 
+    Without a metric (None; models without labels) the newest comes first.
     `snapshot` and `code` keep those whose snapshot id or commit begins with it. Grain: one version; one search, with
     its `trials`. A version's metrics are those of its holdout, a trial's value is that of the last training partitions.
 
@@ -31,7 +32,7 @@ def experiments(
     return {
         "pipeline": pipeline,
         "metric": metric,
-        "versions": _best_first(versions, metric) if metric else versions,
+        "versions": _best_first(versions, metric) if metric else versions[::-1],
         "searches": searches,
     }
 
@@ -41,6 +42,14 @@ def version_row(ledger: Ledger, pipeline: str, version: int) -> dict[str, Any]:
     ledger.model(pipeline, version)
     (found,) = [one for one in _versions(ledger, pipeline) if one["version"] == version]
     return found
+
+
+def direction_of(metric: str) -> str | None:
+    """'higher' or 'lower' is better; None for what a model without labels is described by."""
+    try:
+        return direction(metric)
+    except ConfigError:
+        return None
 
 
 def _versions(ledger: Ledger, pipeline: str) -> list[dict[str, Any]]:
@@ -99,7 +108,7 @@ def _sorted_by(versions: Sequence[Mapping[str, Any]], wanted: str | None) -> str
     known = sorted({name for one in versions for name in one["metrics"]})
     if wanted is None:
         main = [one["main_metric"] for one in versions if one["main_metric"] in known]
-        return main[-1] if main else next(iter(known), None)
+        return main[-1] if main else next(filter(direction_of, known), None)
     if versions and wanted not in known:
         what = f"must be a metric of these versions ({names(known)}), got {quote(wanted)}"
         raise ConfigError("E-CONFIG-METRIC", "--sort", what, did_you_mean(wanted, known))
@@ -107,7 +116,7 @@ def _sorted_by(versions: Sequence[Mapping[str, Any]], wanted: str | None) -> str
 
 
 def _best_first(versions: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
-    sign = -1 if direction(metric) == "higher" else 1
+    sign = -1 if direction_of(metric) == "higher" else 1
 
     def place(one: Mapping[str, Any]) -> tuple[bool, float, int]:
         value = one["metrics"].get(metric)

@@ -144,6 +144,22 @@ def test_a_metric_where_less_is_better_turns_the_order(place: Path) -> None:
     assert [one["version"] for one in found(place, "--sort", "log_loss")["versions"]] == [2, 3, 1]
 
 
+def test_versions_without_a_metric_come_newest_first(place: Path) -> None:
+    """Of segments nobody says which are better."""
+    ledger = Ledger(home(place / "home").ledger_url)
+    for row in ledger.models("alpha"):
+        facts = {"holdout_metrics": {"largest_share": 0.1 * row["version"]}, "made_from": None}
+        kept = {name: row[name] for name in ("run_id", "as_of", "mlflow_run_id", "artifact_uri", "artifact_sha256")}
+        ledger.record_model("alpha", **kept, record=row["record"] | facts)
+    assert [one["version"] for one in found(place)["versions"]] == [3, 2, 1]
+    compared = found(place, "--compare", "1", "2")
+    assert compared["metrics"][0]["better"] is None
+    assert (
+        compared["settings"] == compared["code"] == ["not recorded: one of them was registered by an earlier release"]
+    )
+    assert "Versions, newest first" in call(place).output
+
+
 def test_a_metric_that_no_version_has_is_named(place: Path) -> None:
     assert "Did you mean 'roc_auc'?" in call(place, "--sort", "roc_auk", code=2).output
 
