@@ -8,7 +8,7 @@ from torch import nn
 
 from pipelines.models.projection import FARTHEST
 
-_EPOCHS = 60
+_EPOCHS = 40
 _BATCH_ROWS = 256
 _LEARNING_RATE = 0.003
 

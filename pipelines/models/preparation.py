@@ -29,7 +29,7 @@ from pipelines.settings.preparation import Frequency, Hashing, Target, Tfidf
 from pipelines.settings.training import CLASS_TASKS, Native, SklearnEstimator, TorchMLP, TorchSequence
 
 # A seeded sample of this size says where the components lie, and bounds memory and time.
-_MOST_PROJECTION_ROWS = {"pca": 100_000, "random": 100_000, "autoencoder": 20_000}
+_MOST_PROJECTION_ROWS = {"pca": 100_000, "random": 100_000, "autoencoder": 10_000}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ _LABELLED = CLASS_TASKS | VALUE_TASKS
 
 def preparation_problems(training: Training, types: Mapping[str, str]) -> list[str]:
     """One sentence each; `types`: of the features."""
-    return [*_encoding(training, types), *_selection(training), *_sequences(training)]
+    return [*_encoding(training, types), *_selection(training), *_whole(training, types)]
 
 
 def _encoding(training: Training, types: Mapping[str, str]) -> Iterator[str]:
@@ -36,11 +36,13 @@ def _selection(training: Training) -> Iterator[str]:
             yield f"{where}, which learns from no label. Use 'variance' or 'correlation'."
 
 
-def _sequences(training: Training) -> Iterator[str]:
+def _whole(training: Training, types: Mapping[str, str]) -> Iterator[str]:
+    """Networks that read columns by their place take all of them or none."""
     model = training.model
     members = model.members.values() if isinstance(model, Ensemble) else [model]
-    if any(isinstance(one, TorchSequence) for one in members):
-        for name in ("select", "project"):
-            if getattr(training, name):
-                where = f"E-MODEL-{name.upper()} training.{name}"
-                yield f"{where}: must be left out: 'torch_sequence' needs every step of a lag"
+    reasons = {"'torch_sequence' needs every step of a lag": any(isinstance(one, TorchSequence) for one in members)}
+    reasons |= {"an image needs all its pixels": "image" in types.values()}
+    for name in ("select", "project"):
+        for reason, holds in reasons.items():
+            if holds and getattr(training, name):
+                yield f"E-MODEL-{name.upper()} training.{name}: must be left out: {reason}"

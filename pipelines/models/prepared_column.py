@@ -52,14 +52,17 @@ class Column:
         return replace(self, encoder=encoder, categories=())
 
     def parts(self, table: pa.Table, numbers: np.ndarray | None, one_hot: bool, scaled: bool) -> list[np.ndarray]:
-        """One `(n_rows,)` array per output. `numbers`: the values of a number, gaps filled as imputers fill them."""
+        """Arrays `(n_rows,)` for one output or `(n_rows, n)` for several.
+
+        `numbers`: the values of a number, gaps filled as imputers fill them.
+        """
         raw = table.column(self.name)
         if numbers is not None:
             parts = [self._number(numbers, scaled)]
         elif self.pixels is not None:
-            parts = list(self.pixels.values(self.name, raw).T)
+            parts = [self.pixels.values(self.name, raw)]
         elif self.encoder is not None:
-            parts = list(self.encoded(table).T)
+            parts = [self.encoded(table)]
         else:
             parts = self._category(self.filled(raw), one_hot)
         return [*parts, missing_values(raw, self.type).astype(float)] if self.indicator else parts

@@ -133,8 +133,9 @@ class Preprocess:
         position = 0
         for column in self.columns:
             for part in column.parts(table, numbers.get(column.name), self.one_hot, self.scaled):
-                result[:, position] = part
-                position += 1
+                width = 1 if part.ndim == 1 else part.shape[1]
+                result[:, position : position + width] = part.reshape(len(part), width)
+                position += width
         return result
 
     def check(self, table: pa.Table) -> None:

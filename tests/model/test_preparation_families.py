@@ -16,6 +16,7 @@ from pipelines.explanations.explain_model import explain_model
 from pipelines.models import model_problems
 from pipelines.models.fitting import fit
 from pipelines.models.model import Model
+from pipelines.models.preparation_problems import preparation_problems
 from pipelines.models.recipe import Recipe, Rows
 from pipelines.report.card_preparation import preparation_facts
 from pipelines.settings.training import Training
@@ -245,3 +246,37 @@ def test_settings_that_cannot_be_meant_are_named(training, message):
     missing = {"default": {"strategy": "mode"}}
     found = model_problems(builders.pipeline(training={**settings, "missing": missing}))
     assert found == [message]
+
+
+def test_a_gap_in_a_text_cannot_be_a_mean():
+    source = builders.pipeline().source.model_dump(exclude_none=True)
+    source["columns"]["note"] = {"type": "text"}
+    training = {"task": "binary", "missing": {"note": {"strategy": "median"}}}
+    found = model_problems(builders.pipeline(source=source, features={"columns": ["note"]}, training=training))
+    assert found == [
+        "E-MODEL-MISSING training.missing.note: 'median' is nothing for a text; use 'constant' or 'drop', or none"
+    ]
+
+
+def test_a_sequence_keeps_all_its_steps():
+    lag = {"kind": "lag", "columns": ["amount_eur"], "steps": 2}
+    group = {"name": "cards", "owner": "tests", "entity": ["card_id"], "features": [lag]}
+    training = {
+        "task": "binary",
+        "model": {"family": "torch_sequence", "network": "cnn"},
+        "select": [{"by": "variance"}],
+        "project": {"method": "pca", "components": 2},
+        "missing": {"default": {"strategy": "mode"}},
+    }
+    found = model_problems(builders.pipeline(features={"groups": [group]}, training=training))
+    assert found == [
+        f"E-MODEL-{name.upper()} training.{name}: must be left out: 'torch_sequence' needs every step of a lag"
+        for name in ("select", "project")
+    ]
+
+
+def test_an_image_keeps_all_its_pixels():
+    training = Training.model_validate({"task": "binary", "project": {"method": "random", "components": 2}})
+    assert preparation_problems(training, {"picture": "image"}) == [
+        "E-MODEL-PROJECT training.project: must be left out: an image needs all its pixels"
+    ]
