@@ -20,22 +20,92 @@ This page is made by `nightshift schema --models`.
 | family | what it is | tasks | missing values |
 |---|---|---|---|
 | `xgboost` | gradient boosted trees (XGBoost) | binary, multiclass, regression, quantile | may stay |
-| `torch` | multilayer perceptron (PyTorch); of anomalies an autoencoder | all | must be filled |
+| `torch` | multilayer perceptron (PyTorch); of anomalies an autoencoder | all but segments | must be filled |
+| `torch_sequence` | CNN or LSTM over an entity's last events, then as `torch` | binary, multiclass, regression, \
+quantile | lags are masked, others must be filled |
 | `sklearn` | an estimator of the list below | see there | see there |
-| `ensemble` | several models: `voting`, `weighted`, `stacking`, `bagging` | all; see below | as its members |
+| `ensemble` | several models: `voting`, `weighted`, `stacking`, `bagging` | all but segments; \
+see below | as its members |
 
 Task `quantile` needs `training.quantile`; the gate compares the pinball loss, and holds a model whose share of labels
 up to the score is further from the quantile than `gate.max_calibration_error`.
 
 Task `anomaly` learns from the training rows whose label is 0 and scores how strange a row is: 0.5 is the median
 training row, 2/3 one twice as strange, 1 infinitely so. The labels judge it on the holdout: by average precision
-(`pr_auc`), against a constant and against the plain distance from the mean.
+(`pr_auc`), against a constant and against the plain distance from the mean. It needs no labels: see below.
 
 An ensemble's members may be of different families; each prepares the features as it needs them. `weighted` (selection
 with replacement, Caruana et al. 2004) and `stacking` (logistic regression on log-odds, or non-negative least squares)
 learn from out-of-fold scores of the training rows: each row is scored by a fit that has not seen its fold, which is a
 block of time, or whole groups where `training.group` is set. `stacking` does classes and regression, `weighted`
-quantiles as well, `voting` (the mean of the scores) and `bagging` every task.
+quantiles as well, `voting` (the mean of the scores) and `bagging` every other task, too.
+
+## An entity's last events
+
+A feature of kind `lag` gives each row the last events of its entity, one by one, strictly before the row and within
+`features.lookback`: `amount_eur_lag_1` (the newest) to `amount_eur_lag_8`, and `seconds_lag_1` ... for how long ago
+they were. A row's own values stand beside them as ordinary features. Any family can use these columns;
+`torch_sequence` reads them as a sequence:
+
+```yaml
+features:
+  lookback: 30d
+  columns: [amount_eur, country]
+  groups:
+    - {name: recent, owner: risk, entity: [card_id], features: [{kind: lag, columns: [amount_eur], steps: 8}]}
+training:
+  task: binary
+  model: {family: torch_sequence, network: lstm, channels: 32}
+  missing: {default: {strategy: median}}
+```
+
+`cnn` is two convolutions over three neighbouring events, of which the largest answer and the newest event's go on;
+`lstm` reads from the oldest event to the newest. A step without an event leaves no trace, so that an entity with two
+events is scored as one with two, not as one with six zeros; `training.missing` does not concern the lags. All numbers
+named `<column>_lag_<step>` are taken, those of a feature function, too; every column must have the same steps.
+Training, checkpoints, early stopping, devices, warm start and files are those of `torch`. Measured on the latest
+5,000 rows of elec2 with 8 lags of price and demand (`python -m benchmarks.families --data FOLDER --set elec2 --rows
+5000`): ROC AUC 0.906 for `cnn` and 0.896 for `lstm`, 0.905 for `torch` on the same columns, 0.893 for a logistic
+regression; 14 s of one busy core each against 5 s for `torch`. Where the order of events says nothing, a sequence
+costs time and gains nothing.
+
+## Without labels
+
+Tasks `segments` and `anomaly` do without `label`: every accepted row counts at once, also today's. Without labels
+nobody can measure quality, and nothing here pretends to. What the gate checks instead:
+
+| | `segments` | `anomaly` |
+|---|---|---|
+| degenerate | no segment holds more than 95 % of the holdout | at most half of the rows have one and the same score |
+| on its own | the mean silhouette reaches `gate.floor` (0.1) | at most `gate.max_flagged_share` (5 %) of the holdout \
+lie above the score that `gate.flagged_share` (1 %) of the training rows exceed |
+| against the champion | the mean silhouette is better by more than `gate.margin`, beyond doubt | - |
+| agreement | adjusted Rand index with the champion's segments on the same rows | how far above the others the \
+champion ranks what the challenger finds strangest (Somers' D) |
+
+An agreement below `gate.min_agreement` (0.5; 1: alike, 0: as by chance) is a HOLD: scores or segments would change
+their meaning over night, and somebody should look first. A first model needs no agreement. A detector that agrees is
+promoted as the fresher one; segments must be better, unless `gate.margin` is below 0. A silhouette tells how far
+segments are apart, not whether they exist: k-means cuts even noise into four pieces with a silhouette of 0.41 in two
+columns, 0.14 in five and 0.07 in ten.
+
+```yaml
+training:
+  task: segments
+  model: {family: sklearn, estimator: KMeans, parameters: {n_clusters: 4}}
+  missing: {default: {strategy: median}}
+gate: {margin: -0.02}
+```
+
+Released rows have `predicted_label` (`segment_1`, the largest at first, and so on), `score`, how much the row belongs
+to it, and `score_segment_<n>` for every segment: the shares of 1 / distance² to the centres. A segment keeps its
+number over retrainings: it is that of the champion's segment with which it shares most rows (Hungarian assignment;
+the champion is pinned with the training rows, and a replay takes the same one). A new segment gets a number that none
+ever had.
+
+Detectors learn from all rows, strange ones included, and some take to them: k-means with many centres gives a group
+of anomalies a centre of its own, and an autoencoder with a wide code repeats everything. Monitor watches features and
+scores, and tells no quality; `training.tuning`, `training.metric` and `gate.slices` need labels.
 
 ## Estimators of scikit-learn
 
