@@ -35,6 +35,7 @@ from pipelines.training.tuning import (
     usable_device,
 )
 from pipelines.training.uncertainty import uncertainty, uncertainty_metrics
+from pipelines.training.unlabelled import score_facts
 from pipelines.training.warm_start import parent_of, told
 
 _KEPT = "model.sha256"  # digest of the fitted model, noted at the snapshot
