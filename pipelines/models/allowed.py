@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipelines.errors import ConfigError, did_you_mean, names, quote
 from pipelines.models.estimators import estimator_of, fitting_the_task
+from pipelines.models.fusion_problems import fusion_problems
 from pipelines.models.images import image_problems
 from pipelines.models.preparation_problems import preparation_problems
 from pipelines.models.sequences import sequence_problems
@@ -102,6 +103,7 @@ def model_problems(pipeline: Pipeline) -> list[str]:
         *preparation_problems(training, feature_types(pipeline)),
         *sequence_problems(training, feature_types(pipeline)),
         *image_problems(training, feature_types(pipeline)),
+        *fusion_problems(training, feature_types(pipeline)),
     ]
 
 
@@ -164,7 +166,8 @@ def _family_problems(training: Training) -> list[str]:
 
 def _ensemble_problems(model: Ensemble, training: Training) -> list[str]:
     problems = []
-    unusable = {"stacking": ("quantile", "anomaly"), "weighted": ("anomaly",)}.get(model.combine, ())
+    of_stacking = ("quantile", "anomaly")
+    unusable = {"stacking": of_stacking, "fusion": of_stacking, "weighted": ("anomaly",)}.get(model.combine, ())
     if training.task in unusable:
         problems.append(
             f"E-MODEL-ENSEMBLE training.model.combine: '{model.combine}' cannot do task '{training.task}'. "

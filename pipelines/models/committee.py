@@ -63,15 +63,22 @@ def meta_scores(meta: Any, scores: list[np.ndarray], task: str) -> np.ndarray:
     """What the second level makes of the members' scores; NaN where one of them is NaN."""
     inputs = meta_inputs(scores, task)
     refused = np.isnan(inputs).any(axis=1)
-    inputs = np.nan_to_num(inputs)
+    result = meta_scores_of(meta, np.nan_to_num(inputs), scores[0], task)
+    result[refused] = np.nan
+    return result
+
+
+def meta_scores_of(meta: Any, inputs: np.ndarray, like: np.ndarray, task: str) -> np.ndarray:
+    """Of `inputs` without gaps; in the form of the scores `like`."""
+    if not len(inputs):
+        return np.empty(like.shape)
     if task in VALUE_TASKS:
         result = np.asarray(meta.predict(inputs), dtype=np.float64)
     else:
-        shape = (len(inputs), scores[0].shape[1] if scores[0].ndim == 2 else 2)
+        shape = (len(inputs), like.shape[1] if like.ndim == 2 else 2)
         result = np.zeros(shape)
         result[:, np.asarray(meta.classes_, dtype=int)] = meta.predict_proba(inputs)
         result = result[:, 1] if task == "binary" else result
-    result[refused] = np.nan
     return result
 
 

@@ -14,6 +14,7 @@ from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.committee import Committee, meta_inputs
 from pipelines.models.fitting import fit
 from pipelines.models.folds import folds, latest
+from pipelines.models.fusion import Fused
 from pipelines.models.model import Model
 from pipelines.models.recipe import Recipe, Rows
 from pipelines.settings.training import VALUE_TASKS, Ensemble
@@ -29,6 +30,10 @@ def fit_ensemble(recipe: Recipe, rows: Rows, validation: np.ndarray | None, chec
         ModelError: E-TRAIN-FIT when a member cannot be fitted, or cannot score rows of another fold.
     """
     combine = _settings(recipe).combine
+    if combine == "fusion":
+        from pipelines.models.fusion_fitting import fuse
+
+        return _model(recipe, fuse(recipe, rows, folds_of(recipe, rows), validation, checkpoints))
     if combine == "bagging":
         return _model(recipe, _equals(_bagged(recipe, rows, validation, checkpoints)))
     members = {
@@ -184,6 +189,7 @@ def _model(recipe: Recipe, committee: Committee) -> Model:
         "members": {name: member.facts for name, member in members.items()},
         "weights": dict(zip(members, committee.weights, strict=True)),
         "stacked": committee.meta is not None,
+        **({"neutral": list(committee.neutral)} if isinstance(committee, Fused) else {}),
         "seed": recipe.training.seed,
         "parameters": settings.model_dump(mode="json"),
         "device": recipe.device.kind,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pipelines.errors import names
+from pipelines.models.fusion_problems import seen_by_members
 from pipelines.settings.training import Drop, Ensemble, Missing, Native, TorchImage, Training
 
 if TYPE_CHECKING:
@@ -59,9 +60,11 @@ def image_problems(training: Training, types: Mapping[str, str]) -> Iterator[str
                 f"E-MODEL-IMAGE training.missing.{name}: '{own.strategy}' is nothing for an image. "
                 "Use 'drop', or leave it out."
             )
+    seen = seen_by_members(training, types)
     for where, member in members.items():
         if isinstance(member, TorchImage):
-            yield from _network_problems(where, training, images)
+            its = seen.get(where.rpartition(".")[2], types)
+            yield from _network_problems(where, training, images_of(its))
 
 
 def _network_problems(where: str, training: Training, images: frozenset[str]) -> Iterator[str]:

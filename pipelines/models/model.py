@@ -19,6 +19,7 @@ from pipelines.models.calibration import Calibrator
 from pipelines.models.committee import Committee, files_of
 from pipelines.models.device import CPU, Device, booster_device, confirm, for_family, gpu_trouble, smaller_if_needed
 from pipelines.models.estimators import ESTIMATORS
+from pipelines.models.fusion import Fused
 from pipelines.models.intervals import Conformal
 from pipelines.models.preprocess import Preprocess
 from pipelines.models.segments import memberships
@@ -294,6 +295,8 @@ def _load_estimator(saved: Mapping[str, Any], files: Mapping[str, bytes], thread
             name: Model.from_files(files_of(files, number), threads, device) for number, name in enumerate(weights)
         }
         meta = load(files["estimator.skops"], "estimator.skops", ()) if saved["facts"]["stacked"] else None
+        if saved["facts"]["combine"] == "fusion":
+            return Fused(members, tuple(weights.values()), meta, tuple(saved["facts"]["neutral"]))
         return Committee(members, tuple(weights.values()), meta)
     if saved["family"] == "xgboost":
         import xgboost

@@ -78,6 +78,8 @@ def _refused(graph: Graph, scores: str, refusing: list[str]) -> str:
 def _together(graph: Graph, inputs: Inputs, model: Model) -> str:
     """As `Committee.scores`."""
     committee = model.estimator
+    if type(committee) is not Committee:
+        raise cannot("model", "a fusion, whose rows may lack some members' columns, has no form in ONNX here")
     found = [_scores(graph, inputs, member) for member in committee.members.values()]
     if committee.meta is None:
         weighted = [

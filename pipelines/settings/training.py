@@ -147,13 +147,28 @@ class Ensemble(Settings):
     """Several models, of one family or of different ones, whose scores become one."""
 
     family: Literal["ensemble"]
-    combine: Literal["voting", "weighted", "stacking", "bagging"] = Field(
+    combine: Literal["voting", "weighted", "stacking", "bagging", "fusion"] = Field(
         description="`voting`: the mean; `weighted`: weights learnt out of fold; `stacking`: a linear model on "
-        "out-of-fold scores; `bagging`: the mean of copies, each on rows drawn with replacement"
+        "out-of-fold scores; `bagging`: the mean of copies, each on rows drawn with replacement; `fusion`: stacking "
+        "of members that see different columns, where a row may lack those of some"
     )
     members: dict[Name, Member] = Field(min_length=1)
-    folds: int = Field(5, ge=2, le=20, description="of `weighted` and `stacking`: blocks of time, or whole groups")
+    folds: int = Field(
+        5, ge=2, le=20, description="of `weighted`, `stacking` and `fusion`: blocks of time, or whole groups"
+    )
     copies: int = Field(10, ge=2, le=100, description="of each member, with `bagging`")
+    # Left out where it is not set: the records of other ensembles stay as they were.
+    columns: dict[Name, tuple[Name, ...]] = Field(
+        {}, exclude_if=lambda value: not value, description="the features that each member sees, with `fusion`"
+    )
+
+    @model_validator(mode="after")
+    def _columns_of_a_fusion(self) -> Ensemble:
+        if self.combine != "fusion" and self.columns:
+            raise ValueError(f"'columns' is for 'combine: fusion', got '{self.combine}'")
+        if self.combine == "fusion" and (set(self.columns) != set(self.members) or not all(self.columns.values())):
+            raise ValueError(f"'columns' must name the features of each member: {', '.join(sorted(self.members))}")
+        return self
 
 
 Model = Annotated[

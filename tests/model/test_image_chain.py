@@ -52,6 +52,16 @@ NETWORK = {
     "epochs": 8,
     "early_stopping_epochs": None,
 }
+FUSION = {
+    "family": "ensemble",
+    "combine": "fusion",
+    "folds": 2,
+    "members": {
+        "numbers": {"family": "xgboost", "rounds": 5, "early_stopping_rounds": None},
+        "image": NETWORK,
+    },
+    "columns": {"numbers": ["amount_eur"], "image": ["picture"]},
+}
 
 
 def delivered(root: Path, partition: str) -> None:
@@ -83,7 +93,7 @@ def run(new_home: Any, tmp_path: Path) -> Context:
     made = new_home(
         "2026-03-05",
         source={"format": "csv", "path": "inbox/{partition}.csv", "columns": COLUMNS},
-        training=TRAINING | {"model": NETWORK, "missing": {"amount_eur": {"strategy": "median"}}},
+        training=TRAINING | {"model": FUSION, "missing": {"amount_eur": {"strategy": "median"}}},
         features={"columns": ["amount_eur", "picture"]},
         gate={"policy": "bootstrap", "min_holdout_rows": 50},
         audit={"max_shift": 5.0},
@@ -118,6 +128,7 @@ def test_images_go_from_files_to_a_release_and_a_replay_needs_no_files(run: Cont
     assert monitor(later)["decision"] in ("OK", "WATCH")
 
     record = run.ledger.model(run.name, version)["record"]
+    assert record["parameters"]["columns"] == {"numbers": ["amount_eur"], "image": ["picture"]}
     assert record["features"] == {"amount_eur": "number", "picture": "image"}
     assert replay(run, version)["verdict"] == "equal"
     card = (tmp_path / "reports" / run.name / "models" / f"{version}.html").read_text()
