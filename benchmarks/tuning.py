@@ -36,14 +36,14 @@ FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"family": "xgboost", "rounds": 200, "early_stopping_rounds": 20},
         {
             "max_depth": [2, 10],
-            "learning_rate": {"type": "float", "low": 0.01, "high": 0.5, "log": True},
+            "learning_rate": {"kind": "float", "low": 0.01, "high": 0.5, "log": True},
             "subsample": [0.5, 1.0],
-            "min_child_weight": {"type": "float", "low": 1, "high": 50, "log": True},
+            "min_child_weight": {"kind": "float", "low": 1, "high": 50, "log": True},
         },
     ),
     "torch": (
         {"family": "torch", "hidden_layers": [32], "epochs": 15, "early_stopping_epochs": 3},
-        {"learning_rate": {"type": "float", "low": 1e-5, "high": 0.1, "log": True}, "dropout": [0.0, 0.6]},
+        {"learning_rate": {"kind": "float", "low": 1e-5, "high": 0.1, "log": True}, "dropout": [0.0, 0.6]},
     ),
 }
 PRUNERS: dict[str, dict[str, dict[str, Any] | None]] = {

@@ -49,8 +49,8 @@ def _typed(training: Training, tuning: Tuning, name: str) -> Range:
     low, high = given
     member, parameter = _owner(training, name)
     if member is not None and takes_integers(member.family, parameter, low):
-        return IntRange(type="int", low=int(low), high=int(high), log=log)
-    return FloatRange(type="float", low=low, high=high, log=log)
+        return IntRange(kind="int", low=int(low), high=int(high), log=log)
+    return FloatRange(kind="float", low=low, high=high, log=log)
 
 
 def most_steps(training: Training) -> int:
@@ -114,7 +114,7 @@ def _parameter_problems(where: str, member: Member, parameter: str, given: Range
         yield f"{where}: not a tunable {family} parameter. {did_you_mean(parameter, tunable)}".rstrip()
         return
     if isinstance(given, FloatRange) and takes_integers(member.family, parameter, 0):
-        yield f"{where}: '{parameter}' takes whole numbers: use 'type: int'"
+        yield f"{where}: '{parameter}' takes whole numbers: use 'kind: int'"
         return
     values = given.values if isinstance(given, Choices) else (given.low, given.high)
     if tunable is not None and (parameter in TEXT_PARAMETERS) != all(isinstance(one, str) for one in values):

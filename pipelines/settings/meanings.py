@@ -157,7 +157,7 @@ MEANINGS: dict[str, str] = {
     **{f"{kind}.high": "the highest value" for kind in ("IntRange", "FloatRange")},
     **{f"{kind}.step": "distance between values that are tried" for kind in ("IntRange", "FloatRange")},
     **{f"{kind}.log": "search on a logarithmic scale; not together with `step`" for kind in ("IntRange", "FloatRange")},
-    **{f"{kind}.type": "kind of values" for kind in ("IntRange", "FloatRange", "Choices")},
+    **{f"{kind}.kind": "kind of values" for kind in ("IntRange", "FloatRange", "Choices")},
     "Choices.values": "the values",
     "Drop.strategy": "leave the row out of training; in scoring it is refused",
     "Constant.strategy": "put in one value",

@@ -65,7 +65,10 @@ def _without_noise(found: list[tuple[Spot, ErrorDetails]]) -> Iterator[tuple[Spo
             continue
         goes_deeper = any(other[: len(spot.place)] == spot.place and len(other) > len(spot.place) for other in places)
         rivals = [other["type"] for near, other in found if near.place == spot.place]
-        if goes_deeper or spot.place in seen or (item["type"] == "model_type" and len(rivals) > 1):
+        is_noise = item["type"] == "model_type" and len(rivals) > 1
+        # A block that stands where a list or a block may stand, and says of no known kind that it is.
+        is_noise |= item["type"] == "tuple_type" and any(rival.startswith("union_tag") for rival in rivals)
+        if goes_deeper or spot.place in seen or is_noise:
             continue
         seen.add(spot.place)
         if {"float_type", "string_type"} <= set(rivals):

@@ -96,6 +96,8 @@ def _by_discriminator(members: list[Any], data: Any) -> type[BaseModel] | None:
 
 def _member(union: Any, label: str) -> Any:
     """The member that pydantic's label means: a class by its name, anything else is a plain value."""
+    if label.startswith("tagged-union"):
+        return next(member for member in get_args(union) if get_origin(member) is Annotated)
     for member in get_args(union):
         if _is_model(member) and member.__name__ in label:
             return member

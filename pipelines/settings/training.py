@@ -179,7 +179,7 @@ Model = Annotated[
 class IntRange(Settings):
     """Whole numbers, both ends included."""
 
-    type: Literal["int"]
+    kind: Literal["int"]
     low: int
     high: int
     step: PositiveInt = 1
@@ -189,7 +189,7 @@ class IntRange(Settings):
 class FloatRange(Settings):
     """Numbers, both ends included; with `step` only low, low + step, ..."""
 
-    type: Literal["float"]
+    kind: Literal["float"]
     low: float
     high: float
     step: float | None = Field(None, gt=0)
@@ -199,11 +199,11 @@ class FloatRange(Settings):
 class Choices(Settings):
     """One of several values without an order."""
 
-    type: Literal["categorical"]
+    kind: Literal["categorical"]
     values: tuple[bool | int | float | str | None, ...] = Field(min_length=2)
 
 
-TypedRange = Annotated[IntRange | FloatRange | Choices, Field(discriminator="type")]
+TypedRange = Annotated[IntRange | FloatRange | Choices, Field(discriminator="kind")]
 
 
 class Pruner(Settings):

@@ -150,7 +150,7 @@ def test_trials_of_another_study_are_not_counted(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_network_is_ended_early_too(tmp_path: Path) -> None:
     model = {"family": "torch", "hidden_layers": [8], "epochs": 6}
-    ranges = {"learning_rate": [1e-5, 0.05], "batch_rows": {"type": "int", "low": 64, "high": 256, "step": 64}}
+    ranges = {"learning_rate": [1e-5, 0.05], "batch_rows": {"kind": "int", "low": 64, "high": 256, "step": 64}}
     pruner = {"kind": "median", "every": 1, "startup_trials": 1}
     training = training_of("plain", model, ranges=ranges, log_scale=["learning_rate"], trials=6, pruner=pruner)
     states = [row["state"] for row in take_part(url(tmp_path), training).trials(STUDY)]

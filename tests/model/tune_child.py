@@ -17,9 +17,9 @@ from tests.model.fit_child import rows
 STUDY = "search of the tests"
 RANGES = {
     "max_depth": [1, 6],
-    "learning_rate": {"type": "float", "low": 0.01, "high": 0.9, "log": True},
-    "subsample": {"type": "float", "low": 0.5, "high": 1.0, "step": 0.25},
-    "grow_policy": {"type": "categorical", "values": ["depthwise", "lossguide"]},
+    "learning_rate": {"kind": "float", "low": 0.01, "high": 0.9, "log": True},
+    "subsample": {"kind": "float", "low": 0.5, "high": 1.0, "step": 0.25},
+    "grow_policy": {"kind": "categorical", "values": ["depthwise", "lossguide"]},
 }
 PRUNED = {"pruner": {"kind": "median", "every": 5, "startup_trials": 2}}
 KINDS: dict[str, dict[str, Any]] = {

@@ -31,8 +31,8 @@ def test_the_short_form_is_the_kind_of_numbers_that_the_parameter_takes() -> Non
     ranges = {"max_depth": [1, 6], "eta": [0.01, 0.3]}
     found = ranges_of(Training.model_validate(training(ranges, log_scale=["eta"])))
     assert found == {
-        "max_depth": IntRange(type="int", low=1, high=6),
-        "eta": FloatRange(type="float", low=0.01, high=0.3, log=True),
+        "max_depth": IntRange(kind="int", low=1, high=6),
+        "eta": FloatRange(kind="float", low=0.01, high=0.3, log=True),
     }
 
 
@@ -45,9 +45,9 @@ def test_of_an_ensemble_each_member_has_its_own_kind_of_numbers() -> None:
 
 def test_typed_ranges_are_taken_as_they_are_written() -> None:
     ranges = {
-        "max_depth": {"type": "int", "low": 2, "high": 8, "step": 2},
-        "eta": {"type": "float", "low": 0.001, "high": 0.1, "log": True},
-        "grow_policy": {"type": "categorical", "values": ["depthwise", "lossguide"]},
+        "max_depth": {"kind": "int", "low": 2, "high": 8, "step": 2},
+        "eta": {"kind": "float", "low": 0.001, "high": 0.1, "log": True},
+        "grow_policy": {"kind": "categorical", "values": ["depthwise", "lossguide"]},
     }
     assert problems(ranges, pruner=MEDIAN, workers=2, warm_start=True) == []
     found = ranges_of(Training.model_validate(training(ranges)))
@@ -59,7 +59,7 @@ def test_typed_ranges_are_taken_as_they_are_written() -> None:
     [pytest.param([None, 5], id="none"), pytest.param([True, False], id="yes or no"), pytest.param([1, 0.5], id="mix")],
 )
 def test_choices_keep_the_types_of_their_values(values: list[Any]) -> None:
-    ranges = {"max_depth": {"type": "categorical", "values": values}}
+    ranges = {"max_depth": {"kind": "categorical", "values": values}}
     (found,) = ranges_of(Training.model_validate(training(ranges, FOREST))).values()
     assert isinstance(found, Choices)
     assert [repr(one) for one in found.values] == [repr(one) for one in values]
@@ -69,23 +69,23 @@ def test_choices_keep_the_types_of_their_values(values: list[Any]) -> None:
     ("changes", "message"),
     [
         pytest.param(
-            {"ranges": {"eta": {"type": "float", "low": 0.3, "high": 0.1}}},
+            {"ranges": {"eta": {"kind": "float", "low": 0.3, "high": 0.1}}},
             ".ranges.eta: the first value must be below the second, got [0.3, 0.1]",
             id="upside-down",
         ),
         pytest.param(
-            {"ranges": {"eta": {"type": "float", "low": 0, "high": 1, "log": True}}},
+            {"ranges": {"eta": {"kind": "float", "low": 0, "high": 1, "log": True}}},
             ".ranges.eta: a log scale must start above 0, got 0.0",
             id="log-of-nothing",
         ),
         pytest.param(
-            {"ranges": {"eta": {"type": "float", "low": 0.1, "high": 1, "log": True, "step": 0.1}}},
+            {"ranges": {"eta": {"kind": "float", "low": 0.1, "high": 1, "log": True, "step": 0.1}}},
             ".ranges.eta: 'log' and 'step' cannot both be set",
             id="log-and-step",
         ),
         pytest.param(
-            {"ranges": {"max_depth": {"type": "float", "low": 1, "high": 6}}},
-            ".ranges.max_depth: 'max_depth' takes whole numbers: use 'type: int'",
+            {"ranges": {"max_depth": {"kind": "float", "low": 1, "high": 6}}},
+            ".ranges.max_depth: 'max_depth' takes whole numbers: use 'kind: int'",
             id="half-a-level",
         ),
         pytest.param(
@@ -94,12 +94,12 @@ def test_choices_keep_the_types_of_their_values(values: list[Any]) -> None:
             id="text",
         ),
         pytest.param(
-            {"ranges": {"eta": {"type": "categorical", "values": [0.1, 0.1]}}},
+            {"ranges": {"eta": {"kind": "categorical", "values": [0.1, 0.1]}}},
             ".ranges.eta: the values must differ",
             id="twice",
         ),
         pytest.param(
-            {"ranges": {"eta": {"type": "float", "low": 0.1, "high": 1}}, "log_scale": ["eta"]},
+            {"ranges": {"eta": {"kind": "float", "low": 0.1, "high": 1}}, "log_scale": ["eta"]},
             ".log_scale: 'eta' has a typed range: write 'log: true' there",
             id="log-in-two-places",
         ),
@@ -138,9 +138,9 @@ def test_a_search_that_could_not_be_done_is_named(changes: dict[str, Any], messa
 @pytest.mark.parametrize(
     "tuning",
     [
-        pytest.param({"ranges": {"eta": {"type": "categorical", "values": [0.1]}}}, id="no-choice"),
-        pytest.param({"ranges": {"eta": {"type": "float", "low": 0.1, "high": 1, "step": 0}}}, id="no-step"),
-        pytest.param({"ranges": {"eta": {"low": 0.1, "high": 1}}}, id="no-type"),
+        pytest.param({"ranges": {"eta": {"kind": "categorical", "values": [0.1]}}}, id="no-choice"),
+        pytest.param({"ranges": {"eta": {"kind": "float", "low": 0.1, "high": 1, "step": 0}}}, id="no-step"),
+        pytest.param({"ranges": {"eta": {"low": 0.1, "high": 1}}}, id="no-kind"),
         pytest.param({"ranges": {"eta": [0.1, 1]}, "pruner": {"kind": "random"}}, id="pruner"),
         pytest.param({"ranges": {"eta": [0.1, 1]}, "workers": 0}, id="no-worker"),
     ],
