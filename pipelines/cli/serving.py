@@ -86,7 +86,7 @@ def _serve_command(run: Any, record: dict[str, Any]) -> str:
     known = "" if "MLFLOW_TRACKING_URI" in os.environ else f"MLFLOW_TRACKING_URI={shlex.quote(run.home.mlflow_uri)} "
     model = f"models:/{run.name}/{record['mlflow_version']}"
     return (
-        f"{known}MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false "
+        f"{known}MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false MLFLOW_DISABLE_TELEMETRY=true "
         f"mlflow models serve -m {model} --env-manager local --host 127.0.0.1 --port {_PORT}"
     )
 

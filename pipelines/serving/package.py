@@ -10,6 +10,7 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,7 @@ def requirements(files: Mapping[str, bytes]) -> list[str]:
     return [f"{name}=={version}" for name, version in found.items() if version]
 
 
+@lru_cache
 def _version(name: str) -> str | None:
     """Without the local part: no index has '2.13.0+cpu'."""
     try:

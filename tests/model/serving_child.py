@@ -1,7 +1,8 @@
 """Loads MLflow models as another machine would and answers a request, in a process of its own.
 
 No library of the pipeline's own may be imported, nothing may be unpickled, and the product's code must be the copy
-beside the first model. Arguments: a file with the request, then folders of models; prints one line of JSON for each.
+beside the first model. Arguments: a file with a request, then the folder of the model that it is for, and so on; prints
+one line of JSON for each.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ def refuse_pickle(event: str, arguments: tuple[object, ...]) -> None:
         raise RuntimeError(f"something was unpickled: {arguments}")
 
 
-def main(request: str, *folders: str) -> None:
+def main(*given: str) -> None:
     sys.meta_path.insert(0, Refuses())
     import mlflow.pyfunc
     from mlflow.pyfunc.scoring_server import invocations
 
     sys.addaudithook(refuse_pickle)
-    asked = Path(request).read_bytes()
-    for folder in folders:
+    requests, folders = given[::2], given[1::2]
+    for request, folder in zip(requests, folders, strict=True):
         model = mlflow.pyfunc.load_model(folder)
+        asked = Path(request).read_bytes()
         answer = invocations(asked, "application/json", model, model.metadata.get_input_schema())
         print(json.dumps(json.loads(answer.response)["predictions"]))
     import pipelines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -30,9 +31,11 @@ from pipelines.servers.ports import free_ports
 from pipelines.serving.checking import check_serving, request
 from pipelines.serving.package import requirements, write_package
 from pipelines.serving.served import answer, feature_table, open_checked
+from pipelines.settings.training import WIDE_TASKS
 from pipelines.training import snapshot, train
 from pipelines.training.registry import registry
 from pipelines.training.sample import take_sample
+from tests.model import test_fusion, test_torch_sequence
 from tests.model.feeds import TRAINING, day
 from tests.model.test_models_families import CASES, FEW, ROWS, XGBOOST, recipe, sklearn, table, target
 
@@ -78,10 +81,12 @@ def target_of(rows: pa.Table) -> np.ndarray:
     return np.nan_to_num(rows["amount_eur"].to_numpy()) // 34
 
 
-def packed(model: Model, folder: Path) -> Path:
+def packed(model: Model, folder: Path, rows: pa.Table | None = None) -> Path:
     files = model.to_files()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    write_package(folder, model, files, artifact_sha256(files), {"sample": take_sample(model, table())})
+    write_package(
+        folder, model, files, artifact_sha256(files), {"sample": take_sample(model, table() if rows is None else rows)}
+    )
     return folder
 
 
@@ -92,33 +97,57 @@ def split(columns: dict[str, list[Any]]) -> dict[str, Any]:
 
 def scores_of(answers: list[dict[str, Any]], model: Model) -> np.ndarray:
     """`(n,)` or `(n, k)`, NaN for null."""
-    names = [f"score_{name}" for name in model.classes] if model.task == "multiclass" else ["score"]
+    is_wide = model.task in WIDE_TASKS
+    names = [f"score_{name}" for name in model.classes] if is_wide else ["score"]
     found = np.array([[one[name] for name in names] for one in answers], dtype=np.float64)
-    return found if model.task == "multiclass" else found[:, 0]
+    return found if is_wide else found[:, 0]
+
+
+def other_inputs() -> list[tuple[Model, pa.Table]]:
+    """Models of events, of images beside texts and numbers, and of segments, with rows that lack some of them."""
+    events, answers = test_torch_sequence.events(200, 1)
+    sequences = [test_torch_sequence.recipe(kind, epochs=1) for kind in ("cnn", "lstm")]
+    mixed = test_fusion.payments(80, 1, missing=0.3)
+    segments = recipe("segments", sklearn("KMeans", n_clusters=3), MEDIAN)
+    return [
+        *((fit(one, Rows(events, answers), np.arange(200) >= 150), events.slice(0, 20)) for one in sequences),
+        (fit(test_fusion.recipe(), mixed, None), mixed.table.slice(0, 20)),
+        (fit(segments, Rows(table(), np.zeros(ROWS)), None), table(20, seed=5)),
+    ]
 
 
 @pytest.mark.slow
 def test_every_family_answers_through_mlflow_bit_for_bit_without_pickle(tmp_path):
     """In a process that lacks Airflow, Delta, DuckDB, ... and every way to unpickle a class."""
-    models = [fitted(*family) for family in FAMILIES]
-    folders = [packed(model, tmp_path / str(number) / "model") for number, model in enumerate(models)]
-    (tmp_path / "request.json").write_text(json.dumps(split(ASKED)))
+    rows = pa.table({name: pa.array(values) for name, values in ASKED.items()})
+    cases = [(fitted(*family), rows, str(family)) for family in FAMILIES]
+    cases += [(model, rows, model.estimator_name) for model, rows in other_inputs()]
+    paths = []
+    for number, (model, rows, _) in enumerate(cases):
+        folder = packed(model, tmp_path / str(number) / "model", rows)
+        (folder.parent / "request.json").write_text(json.dumps(split(as_json(rows, model))))
+        paths += [folder.parent / "request.json", folder]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-    command = [sys.executable, "-I", str(CHILD), str(tmp_path / "request.json"), *map(str, folders)]
+    command = [sys.executable, "-I", str(CHILD), *map(str, paths)]
     child = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert child.returncode == 0, child.stderr[-3000:]
     lines = [line for line in child.stdout.splitlines() if line.startswith("[")]
-    rows = pa.table({name: pa.array(values) for name, values in ASKED.items()})
-    assert len(lines) == len(models) > 60
-    for family, model, line in zip(FAMILIES, models, lines, strict=True):
+    assert len(lines) == len(cases) > 60
+    for (model, rows, what), line in zip(cases, lines, strict=True):
         answers, expected = json.loads(line), model.predict(rows)
-        np.testing.assert_array_equal(scores_of(answers, model), expected, err_msg=str(family))
+        np.testing.assert_array_equal(scores_of(answers, model), expected, err_msg=what)
         refused = np.isnan(expected).reshape(len(expected), -1).any(axis=1)
-        assert [one["reason"] is not None for one in answers] == refused.tolist(), family
-        if family[2] is DROP:
-            assert answers[1]["reason"] == "SCORE_MISSING: the model gives no finite score (null features: amount_eur)"
-            assert answers[1]["score"] is None
+        assert [one["reason"] is not None for one in answers] == refused.tolist(), what
+        assert [one["score"] is None for one in answers] == refused.tolist(), what
+
+
+def as_json(rows: pa.Table, model: Model) -> dict[str, list[Any]]:
+    """Images in base64."""
+    found = rows.to_pydict()
+    for name in (name for name, kind in model.types.items() if kind == "image"):
+        found[name] = [None if one is None else base64.b64encode(one).decode() for one in found[name]]
+    return found
 
 
 def test_the_same_model_is_packed_into_the_same_bytes(tmp_path):
