@@ -357,7 +357,7 @@ def _warm_start_problems(training: Training) -> Iterator[str]:
 def _checkpoint_problems(training: Training) -> Iterator[str]:
     model = training.model
     members = model.members.values() if isinstance(model, Ensemble) else [model]
-    if training.checkpoints and not training.tuning and all(isinstance(one, SklearnEstimator) for one in members):
+    if training.checkpoints and all(isinstance(one, SklearnEstimator) for one in members):
         yield "'checkpoints' must be left out: an estimator of scikit-learn is fitted at once"
 
 
