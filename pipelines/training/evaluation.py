@@ -276,9 +276,9 @@ def _constant(training: Training, rows: Rows, count: int, classes: list[str]) ->
 
 def _linear(context: Context, frozen: Frozen, rows: Rows) -> Model:
     recipe = recipe_of(context, frozen)
-    numeric = {name: kind for name, kind in frozen.types.items() if kind == "number"}
-    if not numeric:
-        raise ModelError("E-GATE-BASELINE", context.name, "there is no numeric feature for a linear baseline")
+    readable = {name: kind for name, kind in frozen.types.items() if kind in ("number", "text")}
+    if not readable:
+        raise ModelError("E-GATE-BASELINE", context.name, "there is no number and no text for a linear baseline")
     if recipe.training.task == "quantile":
         rows = rows.take(np.arange(len(rows)) % max(1, len(rows) // _ROWS_OF_A_LINEAR_QUANTILE) == 0)
     estimator, parameters = _PLAIN[recipe.training.task]
@@ -291,7 +291,7 @@ def _linear(context: Context, frozen: Frozen, rows: Rows) -> Model:
             "seed": recipe.training.seed,
         }
     )
-    return fit(Recipe(plain, numeric, recipe.classes, recipe.threads), rows, None)
+    return fit(Recipe(plain, readable, recipe.classes, recipe.threads), rows, None)
 
 
 def _overlap(context: Context, frozen: Frozen, champion: int) -> float:

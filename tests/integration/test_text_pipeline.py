@@ -120,6 +120,7 @@ def test_texts_go_from_files_to_scores_and_are_explained_and_watched(tmp_path: P
     watched: dict[str, Any] = monitor(today)
     assert not [reason for reason in watched["reasons"] if "new categories" in reason]
     card = card_facts(run, version)
+    assert all(row["linear"] is not None for row in card["metrics"])  # a baseline reads texts, too
     assert card["preparation"][0]["said"] == ["message is encoded as tfidf of its terms: 12 columns."]
     terms = {row["term"]: row["per_unit"] for row in card["explanation"]["coefficients"]["rows"]}
     assert terms["message~prize"] > 2
