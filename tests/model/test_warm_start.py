@@ -407,3 +407,14 @@ def test_a_new_category_begins_anew_and_one_that_is_gone_does_not(new_home: Call
     trained(nights[3])
     assert start_of(run, 4) == {"reason": "new categories of 'country': 'AT' (champion: version 2)"}
     assert run.partition.start == utc(f"{DAYS[3]}T00:00:00")
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_as_one_does() -> None:
+    """The gradient of a batch is the same however many share it; the parent reaches every rank."""
+    alone = NETWORK | {"dropout": 0.0}
+    parent = fit(recipe(alone), drawn("binary", 1), None)
+    new = drawn("binary", 2)
+    one, two = (fit(recipe(settings), new, None, None, parent) for settings in (alone, alone | {"processes": 2}))
+    assert two.facts["epochs"] == one.facts["epochs"] == 10
+    assert two.predict(new.table) == pytest.approx(one.predict(new.table), abs=1e-4)
