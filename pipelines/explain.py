@@ -76,7 +76,17 @@ def _find(context: Context, engine: Engine, table: str, wanted: dict[str, str]) 
     rows = engine.scan(snapshot, [context.key])
     for column, value in wanted.items():
         rows = rows.filter(rows[column].cast("string") == value)
-    return engine.table(rows, order_by=["row_id"]).to_pylist()
+    return _readable(engine.table(rows, order_by=["row_id"]))
+
+
+def _readable(table: pa.Table) -> list[Record]:
+    """Its rows; of images, whose pixels say nothing to people, how many bytes they have."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_binary(field.type):
+            sizes = [None if one is None else f"{len(one):,} bytes" for one in table[field.name].to_pylist()]
+            table = table.set_column(place, field.name, pa.array(sizes, pa.string()))
+    rows: list[Record] = table.to_pylist()
+    return rows
 
 
 def _by_row_id(context: Context, engine: Engine, table: str, ids: list[str]) -> dict[str, Record]:
@@ -84,7 +94,7 @@ def _by_row_id(context: Context, engine: Engine, table: str, ids: list[str]) -> 
     if not snapshot.exists or not ids:
         return {}
     rows = engine.scan(snapshot, [context.key])
-    return {row["row_id"]: row for row in engine.table(rows.filter(rows.row_id.isin(ids))).to_pylist()}
+    return {row["row_id"]: row for row in _readable(engine.table(rows.filter(rows.row_id.isin(ids))))}
 
 
 def _unparsed(context: Context, engine: Engine, values: list[str]) -> list[Record]:

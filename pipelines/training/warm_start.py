@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from pipelines.context import Context
@@ -20,6 +21,7 @@ from pipelines.ledger import Row
 from pipelines.models import load_model
 from pipelines.models.artifact import artifact_sha256
 from pipelines.models.column_fitting import MOST_CATEGORIES_NATIVE, MOST_CATEGORIES_ONE_HOT
+from pipelines.models.pixels import Pixels
 from pipelines.models.stored import read_stored
 from pipelines.settings.pipeline import Pipeline
 from pipelines.training.provenance import determining
@@ -208,6 +210,7 @@ def _unreadable(context: Context, frozen: Frozen, champion: Row) -> Iterator[str
         return
     manifest = json.loads(read_stored(context.home, champion["artifact_uri"])["model.json"])
     yield from _new_categories(context, frozen, manifest["preprocess"])
+    yield from _new_forms(context, frozen, manifest["preprocess"])
 
 
 def _file_problem(context: Context, row: Row, sha256: str) -> str | None:
@@ -216,6 +219,18 @@ def _file_problem(context: Context, row: Row, sha256: str) -> str | None:
     except ModelError:
         return "its files are gone"
     return None if artifact_sha256(files) == sha256 else "its files are others now"
+
+
+def _new_forms(context: Context, frozen: Frozen, preprocess: Mapping[str, Any]) -> Iterator[str]:
+    """Images of another size or with other channels than those that its weights are for."""
+    known = {one["name"]: Pixels.from_dict(one["pixels"]) for one in preprocess["columns"] if "pixels" in one}
+    if not known:
+        return
+    rows = frozen.table(context, "train").select(list(known))
+    for name, form in known.items():
+        lengths = set(pc.unique(pc.binary_length(rows[name])).drop_null().to_pylist())
+        if lengths - {form.length}:
+            yield f"the images of '{name}' have another form than {form.size} x {form.size} x {form.channels}"
 
 
 def _new_categories(context: Context, frozen: Frozen, preprocess: Mapping[str, Any]) -> Iterator[str]:

@@ -69,8 +69,12 @@ def _batches(
 
 
 def _record(row: Mapping[str, Any]) -> str:
-    """The row as one line of JSON with sorted keys; times as ISO text."""
-    return json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
+    """The row as one line of JSON with sorted keys; times as ISO text, of images the number of bytes."""
+    return json.dumps(row, sort_keys=True, ensure_ascii=False, default=_as_text)
+
+
+def _as_text(value: object) -> str:
+    return f"{len(value):,} bytes" if isinstance(value, bytes) else str(value)
 
 
 def _values(row: Mapping[str, Any]) -> str:
@@ -80,4 +84,4 @@ def _values(row: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return "null" if value is None else quote(value)
+    return "null" if value is None else quote(_as_text(value) if isinstance(value, bytes) else value)

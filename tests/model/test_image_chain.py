@@ -15,6 +15,7 @@ import pytest
 
 from pipelines.context import Context
 from pipelines.deduplicate import deduplicate
+from pipelines.explain import explain
 from pipelines.features import build_features
 from pipelines.ingest import ingest
 from pipelines.monitoring import monitor
@@ -126,6 +127,9 @@ def test_images_go_from_files_to_a_release_and_a_replay_needs_no_files(run: Cont
     assert len(scored) == ROWS
     assert np.isfinite(scored["score"].to_numpy()).all()
     assert monitor(later)["decision"] in ("OK", "WATCH")
+
+    shown = explain(later, "2026-03-06-1")
+    assert (shown["features"]["amount_eur"], shown["features"]["picture"]) == (1.0, f"{SIZE * SIZE} bytes")
 
     record = run.ledger.model(run.name, version)["record"]
     assert record["parameters"]["columns"] == {"numbers": ["amount_eur"], "image": ["picture"]}

@@ -19,7 +19,7 @@ from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.models.model import Model
 from pipelines.models.pixels import Pixels
-from pipelines.settings.training import Training
+from pipelines.settings.training import Training, WarmStart
 from pipelines.storage.files import LocalFiles
 from tests.builders import PAYMENTS, pipeline
 from tests.model.pictures import column, stripes_or_dots
@@ -100,6 +100,15 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path):
     place = Checkpoints(LocalFiles(tmp_path))
     fit(recipe(epochs=2, checkpoint_epochs=1), rows, None, place)
     assert fit(wanted, rows, None, place).to_files() == whole
+
+
+def test_a_training_goes_on_from_a_parent(fitted):
+    rows = patterns(400, 1)
+    training = recipe().training.model_copy(update={"warm_start": WarmStart(epochs=1)})
+    further = fit(Recipe(training, TYPES, ["0", "1"], 1), rows, None, parent=fitted)
+    assert further.facts["epochs"] == fitted.facts["epochs"] + 1
+    assert further.to_files() != fitted.to_files()
+    assert accuracy(further, rows) > 0.8
 
 
 def test_colours_are_channels():

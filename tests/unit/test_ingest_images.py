@@ -18,6 +18,7 @@ from pipelines.ingest import ingest
 from pipelines.ingest.image_pixels import pixels
 from pipelines.ingest.text_types import Unfit
 from pipelines.settings.source import Column, ImageForm
+from pipelines.validate.quarantine import quarantine_reader
 from tests.builders import context
 
 COLUMNS = {
@@ -178,3 +179,21 @@ def test_a_number_where_an_image_belongs_refuses_the_schema(tmp_path: Path):
         DataError, match=r"E-SCHEMA-TYPE .*column 'picture' must be image, but the file holds it as int64"
     ):
         ingest(run)
+
+
+def test_a_row_refused_by_a_rule_tells_of_its_image_only_how_large_it_is():
+    """The record of a quarantined row is for people, and hundreds of bytes of pixels are not."""
+    rows = pa.table(
+        {
+            "row_id": ["a:1"],
+            "source_file": ["x.csv"],
+            "source_line": [2],
+            "payment_id": ["p"],
+            "picture": pa.array([bytes(1_024)], pa.binary()),
+            "partition": ["2026-03-01"],
+        }
+    )
+    (record,) = (
+        quarantine_reader(rows, ["payment_id", "picture"], {0: ["RULE: no"]}, "").read_all()["record"].to_pylist()
+    )
+    assert record == '{"payment_id": "p", "picture": "1,024 bytes"}'
