@@ -74,19 +74,27 @@ def released_by(context: Context, version: int) -> list[str]:
 def score_drift(context: Context, engine: Engine, released: Sequence[str]) -> ColumnVerdict | None:
     """The score distribution against the champion's own first partitions; never more than a thing to watch.
 
+    Of segments the shares of rows that they hold.
+
     None before the champion has released three earlier partitions.
     """
     first = [key for key in released if key < context.key][: context.pipeline.monitor.reference_partitions]
     if context.key not in released or len(first) < _SCORE_PARTITIONS_MIN:
         return None
-    scores = engine.scan(context.snapshot("predictions"), [*first, context.key]).select("partition", "score")
-    bins = fixed_bins(engine, scores.filter(scores["partition"] != context.key), {"score": "number"})
+    training = context.pipeline.training
+    is_segment = training is not None and training.task == "segments"
+    column, kind, who = (
+        ("predicted_label", "category", "The segment") if is_segment else ("score", "number", "The score")
+    )
+    predictions = engine.scan(context.snapshot("predictions"), [*first, context.key])
+    scores = predictions.select("partition", score=predictions[column])
+    bins = fixed_bins(engine, scores.filter(scores["partition"] != context.key), {"score": kind})
     found = profiles(engine, scores, bins)
     if any(key not in found for key in (*first, context.key)):
         return None
     reference = ColumnReference(bins["score"], tuple(found[key]["score"] for key in first))
     current: ColumnStatistics = found[context.key]["score"]
-    return judge_column("score", reference, current, 1.0, False, context.pipeline.monitor, who="The score")
+    return judge_column("score", reference, current, 1.0, False, context.pipeline.monitor, who=who)
 
 
 def estimate(context: Context, engine: Engine, released: Sequence[str]) -> dict[str, float]:

@@ -54,11 +54,15 @@ def unsaid(
     """What the card's numbers do not say, as sentences made from facts."""
     holdout = record.get("holdout_partitions") or []
     found = []
-    if holdout:
+    has_labels = (record.get("settings") or {}).get("label", "some") is not None
+    rows = "labelled rows" if has_labels else "rows"
+    if not has_labels:
+        found.append("There are no labels: nobody knows how good the model is. The gate looked for degeneration alone.")
+    elif holdout:
         found.append(f"Quality is known for {_span(holdout)} only; other seasons and later changes were not seen.")
     for count, what in (
         ("unlabelled", "matured rows had no label and were neither learnt from nor judged"),
-        ("incomplete", "labelled rows lacked a feature that must be there and were left out"),
+        ("incomplete", f"{rows} lacked a feature that must be there and were left out"),
     ):
         if record.get(count):
             found.append(f"{record[count]:,} {what}.")

@@ -30,6 +30,8 @@ def estimated(graph: Graph, model: Model, matrix: str) -> str:
         return _xgboost(graph, model, matrix)
     if model.family == "torch":
         return _network(graph, model, matrix)
+    if model.task == "segments":
+        raise cannot("model", "segments have no form in ONNX here")
     if model.family == "sklearn":
         return _sklearn(graph, model, matrix)
     raise cannot("model", f"family {quote(model.family)} has no form in ONNX here")

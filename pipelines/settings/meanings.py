@@ -35,7 +35,7 @@ MEANINGS: dict[str, str] = {
     "Pipeline.validate": "when rows are quarantined and partitions refused",
     "Pipeline.deduplicate": "which of several equal rows survives",
     "Pipeline.features": "what the model sees",
-    "Pipeline.label": "what the model learns to predict; none: nothing is trained",
+    "Pipeline.label": "what the model learns to predict; none: segments or anomalies can be trained, nothing else",
     "Pipeline.label_rules": "bounds that training labels must keep",
     "Pipeline.training": "model, data window and missing values; none: nothing is trained",
     "Pipeline.gate": "what a new model must show before it replaces the champion",

@@ -104,7 +104,8 @@ def _same_holdout(evaluation: Evaluation) -> Check:
 
 def _enough_rows(evaluation: Evaluation, policy: Policy) -> Check:
     rows = len(evaluation.labels)
-    text = f"the holdout has {rows:,} labelled rows, {policy.min_holdout_rows:,} needed"
+    what = "labelled rows" if evaluation.is_labelled else "rows"
+    text = f"the holdout has {rows:,} {what}, {policy.min_holdout_rows:,} needed"
     return Check("rows", rows >= policy.min_holdout_rows, text, numbers={"rows": rows})
 
 

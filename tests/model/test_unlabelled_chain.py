@@ -83,6 +83,23 @@ def test_segments_keep_their_numbers_over_nights(new_home):
         assert replay(at(run, "2026-03-07", "replay"), version)["verdict"] == "equal"
 
 
+def test_rows_that_move_to_another_segment_are_watched(new_home):
+    run = new_home(DAYS[-1], **settings("segments", sklearn("KMeans", n_clusters=3)))
+    later = ("2026-03-05", "2026-03-06", "2026-03-07")
+    for partition in (*DAYS, *later):
+        day(run, partition, amounts(partition))
+    day(run, "2026-03-08", [{"amount_eur": 90.0 + number % 5} for number in range(250)] + amounts("2026-03-08")[:50])
+    retrained(run)
+    for partition in (*later, "2026-03-08"):
+        assert run_all(at(run, partition))["state"] == "done"
+    monitor(at(run, "2026-03-07"))
+    assert run.ledger.decisions(run.name, "drift")[-1]["numbers"]["score_psi"] is None  # too few releases before
+    monitor(at(run, "2026-03-08"))
+    last = run.ledger.decisions(run.name, "drift")[-1]
+    assert last["numbers"]["score_psi"] > 0.25
+    assert [one for one in last["reasons"] if "The segment" in one], last["reasons"]
+
+
 def _amounts(run: Context, partition: str) -> np.ndarray:
     return run.snapshot("features").read([partition])["amount_eur"].to_numpy()
 
