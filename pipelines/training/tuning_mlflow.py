@@ -33,7 +33,7 @@ STATE = "nightshift.trial_state"
 _MOST_RUNS = 10_000
 _MOST_LOOKS = 500
 _LONGEST_TAG = 5000
-# A search waits for MLflow a few seconds at most: nothing is lost without it.
+# Two attempts of half a minute at most, where a server takes requests and does not answer: nothing is lost without it.
 _MLFLOW = replace(MLFLOW, attempts=2, seconds=10.0)
 
 
