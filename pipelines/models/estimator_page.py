@@ -23,8 +23,10 @@ This page is made by `nightshift schema --models`.
 | `torch` | multilayer perceptron (PyTorch); of anomalies an autoencoder | all but segments | must be filled |
 | `torch_sequence` | CNN or LSTM over an entity's last events, then as `torch` | binary, multiclass, regression, \
 quantile | lags are masked, others must be filled |
+| `torch_image` | convolutions over an image, then as `torch` ([images.md](images.md)) | binary, multiclass, \
+regression, quantile | an image may be missing, others must be filled |
 | `sklearn` | an estimator of the list below | see there | see there |
-| `ensemble` | several models: `voting`, `weighted`, `stacking`, `bagging` | all but segments; \
+| `ensemble` | several models: `voting`, `weighted`, `stacking`, `bagging`, `fusion` | all but segments; \
 see below | as its members |
 
 Task `quantile` needs `training.quantile`; the gate compares the pinball loss, and holds a model whose share of labels
@@ -38,7 +40,8 @@ An ensemble's members may be of different families; each prepares the features a
 with replacement, Caruana et al. 2004) and `stacking` (logistic regression on log-odds, or non-negative least squares)
 learn from out-of-fold scores of the training rows: each row is scored by a fit that has not seen its fold, which is a
 block of time, or whole groups where `training.group` is set. `stacking` does classes and regression, `weighted`
-quantiles as well, `voting` (the mean of the scores) and `bagging` every other task, too.
+quantiles as well, `voting` (the mean of the scores) and `bagging` every other task, too. `fusion` is stacking of
+members that each see other columns, so that a row may lack some of them ([images.md](images.md)).
 
 ## An entity's last events
 

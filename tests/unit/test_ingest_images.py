@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 
 from pipelines.errors import DataError
+from pipelines.features import build_features
 from pipelines.ingest import ingest
 from pipelines.ingest.image_pixels import pixels
 from pipelines.ingest.text_types import Unfit
 from pipelines.settings.source import Column, ImageForm
 from pipelines.validate.quarantine import quarantine_reader
-from tests.builders import context
+from tests.builders import context, put
 
 COLUMNS = {
     "payment_id": {"type": "id", "required": True},
@@ -197,3 +198,27 @@ def test_a_row_refused_by_a_rule_tells_of_its_image_only_how_large_it_is():
         quarantine_reader(rows, ["payment_id", "picture"], {0: ["RULE: no"]}, "").read_all()["record"].to_pylist()
     )
     assert record == '{"payment_id": "p", "picture": "1,024 bytes"}'
+
+
+def test_an_image_of_a_dimension_is_joined_as_a_feature(tmp_path: Path):
+    """Each card has its picture in a dimension; a card without one has none as a feature."""
+    columns = {"card_id": {"type": "id"}, "picture": {"type": "image", "image": {"size": 8}}}
+    cards = {"source": {"format": "csv", "path": f"{tmp_path}/cards/cards.csv", "columns": columns}, "key": ["card_id"]}
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "cards.csv").write_text("card_id,picture\nc1,one.png\nc2,\n")
+    (tmp_path / "cards" / "one.png").write_bytes(plain(8, 8, 5))
+    (tmp_path / "inbox").mkdir()
+    lines = [f"p{number},{card},{AT},1,DE,0" for number, card in enumerate(["c2", "c1", "c3"])]
+    header = "payment_id,card_id,paid_at,amount_eur,country,is_fraud"
+    (tmp_path / "inbox" / "2026-03-01.csv").write_text("\n".join([header, *lines]) + "\n")
+    joined = {"kind": "join", "dimension": "cards", "columns": ["picture"]}
+    groups = [{"name": "card", "owner": "tests", "entity": ["card_id"], "features": [joined]}]
+    run = context(tmp_path, dimensions={"cards": cards}, features={"columns": ["amount_eur"], "groups": groups})
+    ingest(run)
+    with run.engine("ingest") as engine:
+        raw = engine.table(engine.scan(run.snapshot("raw"), [run.key]), order_by=["row_id"])
+    put(run, "clean", raw.drop_columns(["source_file", "source_line"]))
+    build_features(run)
+    with run.engine("build_features") as engine:
+        made = engine.table(engine.scan(run.snapshot("features"), [run.key]), order_by=["row_id"])
+    assert made["picture"].to_pylist() == [None, bytes([5]) * 64, None]
