@@ -14,7 +14,6 @@ from pipelines.models.texts import TextEncoder, fit_text
 from pipelines.settings.preparation import Hashing, Tfidf
 
 
-
 def column(*texts: str | None) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(texts, pa.string())])
 
