@@ -30,12 +30,12 @@ _CODE = (
     *("serving/__init__.py", "serving/served.py"),
 )
 _ENTRY = "mlflow_model.py"
-_ALWAYS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "PyYAML")
+_ALWAYS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "PyYAML", "safetensors", "threadpoolctl")
 # By the ending of a model's files. One of the two packages of XGBoost is installed.
 _LIBRARIES = {
     ".skops": ("scikit-learn", "scipy", "skops"),
     ".ubj": ("xgboost", "xgboost-cpu"),
-    ".safetensors": ("torch", "safetensors"),
+    ".safetensors": ("torch",),
 }
 _EXAMPLE_ROWS = 3
 # What MLflow writes about the machine that packed the model; all else is the same wherever it is packed.

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from pipelines.errors import DataError, ModelError
 from pipelines.models import load_model
@@ -118,7 +121,10 @@ def other_inputs() -> list[tuple[Model, pa.Table]]:
 
 @pytest.mark.slow
 def test_every_family_answers_through_mlflow_bit_for_bit_without_pickle(tmp_path):
-    """In a process that lacks Airflow, Delta, DuckDB, ... and every way to unpickle a class."""
+    """In a process that lacks Airflow, Delta, DuckDB, ... and every way to unpickle a class.
+
+    The code is the copy beside the first model.
+    """
     rows = pa.table({name: pa.array(values) for name, values in ASKED.items()})
     cases = [(fitted(*family), rows, str(family)) for family in FAMILIES]
     cases += [(model, rows, model.estimator_name) for model, rows in other_inputs()]
@@ -127,12 +133,8 @@ def test_every_family_answers_through_mlflow_bit_for_bit_without_pickle(tmp_path
         folder = packed(model, tmp_path / str(number) / "model", rows)
         (folder.parent / "request.json").write_text(json.dumps(split(as_json(rows, model))))
         paths += [folder.parent / "request.json", folder]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-    command = [sys.executable, "-I", str(CHILD), *map(str, paths)]
-    child = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert child.returncode == 0, child.stderr[-3000:]
-    lines = [line for line in child.stdout.splitlines() if line.startswith("[")]
+    asked_for = [line for path in tmp_path.rglob("requirements.txt") for line in path.read_text().splitlines()]
+    lines = answered_elsewhere(tmp_path, asked_for, paths)
     assert len(lines) == len(cases) > 60
     for (model, rows, what), line in zip(cases, lines, strict=True):
         answers, expected = json.loads(line), model.predict(rows)
@@ -140,6 +142,49 @@ def test_every_family_answers_through_mlflow_bit_for_bit_without_pickle(tmp_path
         refused = np.isnan(expected).reshape(len(expected), -1).any(axis=1)
         assert [one["reason"] is not None for one in answers] == refused.tolist(), what
         assert [one["score"] is None for one in answers] == refused.tolist(), what
+
+
+@pytest.mark.slow
+def test_a_version_needs_no_more_than_it_asks_for(tmp_path):
+    """Trees alone: neither PyTorch nor what another family wants may be imported."""
+    folder = packed(fitted("binary", XGBOOST, {}), tmp_path / "model")
+    (tmp_path / "request.json").write_text(json.dumps(split(ASKED)))
+    asked_for = (folder / "requirements.txt").read_text().splitlines()
+    assert "torch" in modules_beyond(asked_for)
+    assert len(answered_elsewhere(tmp_path, asked_for, [tmp_path / "request.json", folder])) == 1
+
+
+def answered_elsewhere(place: Path, asked_for: list[str], paths: list[Path]) -> list[str]:
+    """What the child prints where only the requirements `asked_for`, and what these require, are installed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    environment |= {"ABSENT_MODULES": ",".join(sorted(modules_beyond(asked_for)))}
+    command = [sys.executable, "-I", str(CHILD), *map(str, paths)]
+    child = subprocess.run(command, env=environment, cwd=place, capture_output=True, text=True, check=False)
+    assert child.returncode == 0, child.stderr[-3000:]
+    return [line for line in child.stdout.splitlines() if line.startswith("[")]
+
+
+def modules_beyond(asked_for: list[str]) -> set[str]:
+    """Top-level modules of all installed distributions that these requirements do not bring."""
+    there, waiting = set(), [Requirement(line) for line in asked_for]
+    while waiting:
+        name = canonicalize_name(waiting.pop().name)
+        if name not in there:
+            there.add(name)
+            waiting += [one for one in _required_by(name) if one.marker is None or one.marker.evaluate({"extra": ""})]
+    found = metadata.packages_distributions()
+    brought = {module for module, names in found.items() if there & {canonicalize_name(name) for name in names}}
+    beyond = set(found) - brought - {"pipelines", "tests"}
+    assert {"airflow", "deltalake", "duckdb", "great_expectations", "optuna"} <= beyond
+    return beyond
+
+
+def _required_by(name: str) -> list[Requirement]:
+    try:
+        return [Requirement(line) for line in metadata.requires(name) or []]
+    except metadata.PackageNotFoundError:
+        return []
 
 
 def as_json(rows: pa.Table, model: Model) -> dict[str, list[Any]]:
