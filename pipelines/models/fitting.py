@@ -50,8 +50,9 @@ def fit(
         _fit(recipe, rows, validation, checkpoints) if parent is None else _further(recipe, rows, checkpoints, parent)
     )
     facts: dict[str, Any] = {} if recipe.training.quantile is None else {"quantile": recipe.training.quantile}
-    if model.preprocess.facts and model.family != "ensemble":  # each member tells its own
-        facts["preparation"] = model.preprocess.facts
+    told = model.preprocess.facts or (parent.facts.get("preparation") if parent else None)
+    if told and model.family != "ensemble":  # each member tells its own
+        facts["preparation"] = told
     return replace(model, facts={**model.facts, **facts}) if facts else model
 
 
