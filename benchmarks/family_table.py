@@ -2,11 +2,11 @@
 
     python -m benchmarks.family_table --data FOLDER [--set NAME ...] [--only MODEL ...]
 
-FOLDER holds `telco_churn`, `bike_sharing`, `adult`, `elec2`, `sms_spam` as the sources of their files gave them. Rows
-lie in nine partitions, in order of time (telco_churn, adult and sms_spam have none and are shuffled): six to learn
-from, two held out, one as the next night. Ingest to features run once for each data set, and each model then goes
-through the steps of a retrain and of that night in a copy of the home, with the bootstrap gate against a constant and
-a plain linear model. `same`: the model that scoring loads gives the scores of training, bit for bit; `night`: its
+FOLDER holds `telco_churn`, `bike_sharing`, `adult`, `elec2`, `sms_spam` and `mnist_t10k` as their sources gave them.
+Rows lie in nine partitions, in order of time (churn, incomes, messages and digits have none and are shuffled): six to
+learn from, two held out, one as the next night. Ingest to features run once for each data set, and each model then
+goes through the steps of a retrain and of that night in a copy of the home, with the bootstrap gate against a constant
+and a plain linear model. `same`: the model that scoring loads gives the scores of training, bit for bit; `night`: its
 released rows, or the error.
 """
 
@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv as text_files
+import gzip
+import io
 import json
 import shutil
 import tempfile
@@ -29,6 +31,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
+from PIL import Image
 from pyarrow import csv, parquet
 
 from pipelines.errors import NightshiftError
@@ -97,6 +100,22 @@ def sms_spam(folder: Path) -> pa.Table:
     return _shuffled(pa.table({"message": messages, "label": labels}))
 
 
+def mnist_t10k(folder: Path) -> pa.Table:
+    def read(name: str, skipped: int) -> np.ndarray:
+        with gzip.open(folder / "mnist_t10k" / name) as content:
+            return np.frombuffer(content.read()[skipped:], np.uint8)
+
+    digits = read("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
+    labels = read("t10k-labels-idx1-ubyte.gz", 8)
+    return _shuffled(pa.table({"digit": [_png(one) for one in digits], "label": labels.astype(np.int64)}))
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
 def _shuffled(table: pa.Table) -> pa.Table:
     return table.take(pa.array(np.random.default_rng(1).permutation(table.num_rows)))
 
@@ -108,6 +127,7 @@ _LABEL_RULE = {
     "severity": "critical",
     "meta": {"rule_id": "LABEL_KNOWN"},
 }
+_KINDS = {"message": "text", "digit": "image"}
 LAGS = {"kind": "lag", "columns": ["nswprice", "nswdemand"], "steps": 8}
 SETS = [
     DataSet("telco_churn", ("binary", "anomaly"), telco_churn),
@@ -121,6 +141,7 @@ SETS = [
         families=("xgboost", "torch", "torch_sequence", "LogisticRegression", "ensemble"),
     ),
     DataSet("sms_spam", ("binary",), sms_spam, TFIDF, families=("xgboost", "torch", "sklearn")),
+    DataSet("mnist_t10k", ("multiclass",), mnist_t10k, families=("torch_image", "xgboost", "LogisticRegression")),
 ]
 
 
@@ -139,6 +160,9 @@ def _models(data: DataSet, task: str) -> Iterator[tuple[str, Settings]]:
     if data.groups:
         for network in ("cnn", "lstm"):
             yield f"torch_sequence {network}", {"family": "torch_sequence", "network": network}
+    if data.name == "mnist_t10k":
+        for network in ("cnn", "resnet"):
+            yield f"torch_image {network}", {"family": "torch_image", "network": network, "epochs": 10}
     for name, own in ESTIMATORS.items():
         if task in own.tasks:
             yield name, {"family": "sklearn", "estimator": name}
@@ -214,14 +238,16 @@ def features_of(table: pa.Table) -> list[str]:
 
 
 def _kind(column: pa.Field) -> str:
-    if column.name == "message":
-        return "text"
+    if column.name in _KINDS:
+        return _KINDS[column.name]
     return "number" if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) else "category"
 
 
 def configure(data: DataSet, table: pa.Table, config: Path, training: Settings | None) -> None:
     """The pipeline's file; with `training` also what a retrain and a scored night need."""
     columns: Settings = {field.name: {"type": _kind(field)} for field in table.schema if field.name != "label"}
+    if "digit" in columns:
+        columns["digit"] = {"type": "image", "image": {"size": 28, "color": "gray"}}
     columns |= {"label": {"type": "integer"}, "row": {"type": "id", "required": True}}
     columns |= {"seen_at": {"type": "timestamp", "required": True}}
     pipeline: Settings = {
