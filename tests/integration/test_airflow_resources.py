@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     try:
         wait_for("the server's start", started.ready)
         started.sign_in()
-        wait_for("the DAGs", lambda: len(started.call("GET", "/api/v2/dags")[1]["dags"]) == 8)
+        wait_for("all DAGs", started.all_dags)
         yield started
     finally:
         if started.process.poll() is None:
