@@ -23,11 +23,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyarrow import csv
 
-from benchmarks.families import NUMBERS, customers
+from benchmarks import family_table
 from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.models.model import Model
 from pipelines.settings.training import Training
@@ -36,6 +34,7 @@ from pipelines.training.metrics import metric
 COVERAGE = 0.9
 FIGURES = ("log_loss", "brier", "calibration_error", "roc_auc")
 MISSING = {"missing": {"default": {"strategy": "mode"}}}
+_TELCO_NUMBERS = ("tenure", "MonthlyCharges", "TotalCharges")
 _TRAINED_DAYS, _KEPT_DAYS, _LATER_DAYS, _WINDOWS = 56, 11, 7, 10
 
 
@@ -94,22 +93,20 @@ def rolling(name: str, rows: Rows, day: np.ndarray, types: dict[str, str]) -> Da
 
 
 def telco(folder: Path) -> Data:
-    table = customers(folder)
-    names = [name for name in table.column_names if name not in ("customerid", "churn")]
-    types = {name: "number" if name in NUMBERS else "category" for name in names}
-    return one_split("telco_churn", Rows(table, (table["churn"].to_numpy() == "Yes") * 1.0), types)
+    table = family_table.telco_churn(folder)
+    names = [name for name in table.column_names if name != "label"]
+    types = {name: "number" if name in _TELCO_NUMBERS else "category" for name in names}
+    return one_split("telco_churn", Rows(table, _numbers(table["label"])), types)
 
 
 def adult(folder: Path) -> Data:
-    table = pq.read_table(folder / "adult" / "adult.parquet")
-    table = table.take(pa.array(np.random.default_rng(1).permutation(table.num_rows)))
-    names = [name for name in table.column_names if name not in ("class", "fnlwgt")]
+    table = family_table.adult(folder)
+    names = [name for name in table.column_names if name != "label"]
     types = {name: "number" if pa.types.is_integer(table[name].type) else "category" for name in names}
     columns = {
         name: table[name].cast(pa.float64() if kind == "number" else pa.string()) for name, kind in types.items()
     }
-    target = pc.equal(table["class"].cast(pa.string()), ">50K").to_numpy(zero_copy_only=False) * 1.0
-    return one_split("adult", Rows(pa.table(columns), target), types)
+    return one_split("adult", Rows(pa.table(columns), _numbers(table["label"])), types)
 
 
 def electricity(folder: Path) -> Data:

@@ -152,8 +152,10 @@ def environment_of(variables: dict[str, str]) -> Iterator[None]:
 
 def facts(book: Ledger, pipeline: str = PIPELINE) -> dict[str, Any]:
     """What must not depend on where and how often steps ran: rows, models, champions, releases."""
-    tables = ("dimension_cards", "labels_chargebacks", "quarantine/ingest", "raw", "quarantine/validate")
-    tables = (*tables, "duplicates", "clean", "features", "predictions")
+    tables = (
+        *("dimension_cards", "labels_chargebacks", "quarantine/ingest", "raw", "quarantine/validate"),
+        *("duplicates", "clean", "features", "predictions"),
+    )
     accounting = ("partition", "state", "read", "clean", "quarantined", "duplicate")
     return {
         "tables": {
