@@ -16,10 +16,9 @@ import pyarrow.parquet as pq
 from pipelines.context import Context
 from pipelines.errors import DataError, ModelError, did_you_mean, names
 from pipelines.failpoints import reach
-from pipelines.models.answers import answer_arrays, answer_fields, is_answered, refusals
-from pipelines.models.certainty import certainty_arrays, certainty_fields
+from pipelines.models.answers import Answering, answer_arrays, answer_fields, is_answered, refusals
+from pipelines.models.certainty import Certain, certainty_arrays, certainty_fields
 from pipelines.models.device import resolve
-from pipelines.models.intervals import Conformal
 from pipelines.settings.training import WIDE_TASKS
 from pipelines.staged import Pin, Shard, champion_for, decide_pin, open_pin, shard_of, why_nothing
 from pipelines.storage.durable import named_errors
@@ -31,19 +30,11 @@ Item = TypeVar("Item")
 _AHEAD = 2  # batches that the reader and the predictor may be in front: bounds memory
 
 
-class Scorer(Protocol):
-    """What `score` needs of a model; see pipelines/models."""
+class Scorer(Answering, Certain, Protocol):
+    """What `score` needs of a model besides what its answers need; see pipelines/models."""
 
     @property
     def features(self) -> list[str]: ...
-    @property
-    def task(self) -> str: ...
-    @property
-    def classes(self) -> list[str]: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def conformal(self) -> Conformal | None: ...
     def predict(self, table: pa.Table) -> np.ndarray: ...
     def uncalibrated(self, table: pa.Table) -> np.ndarray: ...
     def calibrated(self, scores: np.ndarray) -> np.ndarray: ...
