@@ -9,21 +9,15 @@ may begin more trials than were asked for; and a newer Optuna refuses tables tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Column, Connection, Float, Integer, MetaData, Table, insert, select, update
 
-from pipelines.calls import call
-from pipelines.databases import place
-from pipelines.ledger import Row
-from pipelines.ledger.database import LEDGER, ledger_errors, open_ledger, take_turn
+from pipelines.ledger.transactions import Row, Transactions, now
 from pipelines.ledger.types import FreeText, Json, Key, UtcTime
-
-Answer = TypeVar("Answer")
 
 COMPLETE, PRUNED, FAILED, RUNNING = "complete", "pruned", "failed", "running"
 FINISHED = (COMPLETE, PRUNED, FAILED)
@@ -77,26 +71,25 @@ class Claim:
     known: Sequence[Row]
 
 
-class Studies:
+class Studies(Transactions):
     """The searches of one ledger's database. Times come back aware, in UTC."""
 
     def __init__(self, url: str) -> None:
-        self._engine = open_ledger(url)
-        self._place = place(self._engine.url)
+        super().__init__(url)
         self._repeated("creating the tables of searches", self._create)
 
     def _create(self) -> None:
-        with self._turn("tuning") as connection:
+        with self._write("study tuning") as connection:
             metadata.create_all(connection)
 
     def open(self, study: str, **values: Any) -> Row:
         """The search of this name, made with these values when it does not exist yet."""
 
         def work() -> Row:
-            with self._turn(study) as connection:
+            with self._write(f"study {study}") as connection:
                 known = connection.execute(select(studies).where(studies.c.study == study)).mappings().first()
                 if known is None:
-                    connection.execute(insert(studies).values(study=study, created_at=_now(), **values))
+                    connection.execute(insert(studies).values(study=study, created_at=now(), **values))
                     known = connection.execute(select(studies).where(studies.c.study == study)).mappings().one()
                 return dict(known)
 
@@ -105,11 +98,11 @@ class Studies:
     def of(self, pipeline: str) -> list[Row]:
         """Every search of a pipeline, oldest first."""
         query = select(studies).where(studies.c.pipeline == pipeline).order_by(studies.c.created_at, studies.c.study)
-        return self._read(query)
+        return self._rows(query)
 
     def trials(self, study: str) -> list[Row]:
         """In the order of their numbers."""
-        return self._read(select(trials).where(trials.c.study == study).order_by(trials.c.number))
+        return self._rows(select(trials).where(trials.c.study == study).order_by(trials.c.number))
 
     def claim(self, study: str, count: int, owner: str, in_order: bool, is_gone: Callable[[str], bool]) -> Claim | bool:
         """The next of `count` trials for this owner; False while only others are at work, True when all have ended.
@@ -120,7 +113,7 @@ class Studies:
         """
 
         def work() -> Claim | bool:
-            with self._turn(study) as connection:
+            with self._write(f"study {study}") as connection:
                 query = select(trials).where(trials.c.study == study).order_by(trials.c.number)
                 known = [dict(row) for row in connection.execute(query).mappings()]
                 mine = [row for row in known if row["state"] == RUNNING and row["owner"] == owner]
@@ -153,7 +146,7 @@ class Studies:
         """Ends a trial; False when it is no longer this owner's, who was taken for dead: then nothing changes."""
         value = values.pop("value", None)
         kept = value if value is not None and math.isfinite(value) else None
-        return self._change(study, number, owner, state=state, ended_at=_now(), value=kept, **values)
+        return self._change(study, number, owner, state=state, ended_at=now(), value=kept, **values)
 
     def release(self, study: str, number: int, owner: str) -> bool:
         """Gives a trial back that was not ended: the next who asks may have it at once."""
@@ -165,7 +158,7 @@ class Studies:
             with self._engine.begin() as connection:
                 here = (trials.c.study == study) & (trials.c.number == number)
                 is_mine = here & (trials.c.owner == of) & (trials.c.state == RUNNING)
-                done = connection.execute(update(trials).where(is_mine).values({"beat_at": _now(), **values}))
+                done = connection.execute(update(trials).where(is_mine).values({"beat_at": now(), **values}))
                 if done.rowcount:
                     return True
                 row = connection.execute(select(trials).where(here)).mappings().first()
@@ -174,38 +167,21 @@ class Studies:
 
         return self._repeated("writing a trial", work)
 
-    def _read(self, query: Any) -> list[Row]:
-        def work() -> list[Row]:
-            with self._engine.connect() as connection:
-                return [dict(row) for row in connection.execute(query).mappings()]
-
-        return self._repeated("reading trials", work)
-
-    @contextmanager
-    def _turn(self, name: str) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
-            take_turn(connection, f"study {name}")
-            yield connection
-
-    def _repeated(self, action: str, work: Callable[[], Answer]) -> Answer:
-        with ledger_errors(self._engine):
-            return call(LEDGER, self._place, action, work)
-
 
 def _is_lost(row: Row, is_gone: Callable[[str], bool]) -> bool:
-    return is_gone(row["owner"]) or row["beat_at"] < _now() - timedelta(seconds=DEAD_AFTER_SECONDS)
+    return is_gone(row["owner"]) or row["beat_at"] < now() - timedelta(seconds=DEAD_AFTER_SECONDS)
 
 
 def _give_up(connection: Connection, row: Row) -> None:
     reason = f"its process died {row['tries']} times: too little memory, or a fault in a library"
     here = (trials.c.study == row["study"]) & (trials.c.number == row["number"])
-    connection.execute(update(trials).where(here).values(state=FAILED, reason=reason, ended_at=_now()))
+    connection.execute(update(trials).where(here).values(state=FAILED, reason=reason, ended_at=now()))
 
 
 def _taken(connection: Connection, study: str, number: int, lost: Row | None, owner: str) -> Row:
-    now = _now()
+    began = now()
     values = {"state": RUNNING, "owner": owner, "tries": (lost["tries"] if lost else 0) + 1}
-    values |= {"beat_at": now, "started_at": now}
+    values |= {"beat_at": began, "started_at": began}
     here = (trials.c.study == study) & (trials.c.number == number)
     if lost:
         connection.execute(update(trials).where(here).values(**values))
@@ -216,7 +192,3 @@ def _taken(connection: Connection, study: str, number: int, lost: Row | None, ow
 
 def _claimed(row: Row, known: Sequence[Row]) -> Claim:
     return Claim(row["number"], row["parameters"], [one for one in known if one["number"] != row["number"]])
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 from pipelines.calls import breaker_of, counted
 from pipelines.errors import ConfigError, StorageError
 from pipelines.ingest import ingest, sql_source
-from pipelines.ledger import Ledger, database, ledger
+from pipelines.ledger import Ledger, database, transactions
 from pipelines.storage import s3
 from pipelines.storage.files import open_files
 from pipelines.training import registry
@@ -72,7 +72,7 @@ def test_a_ledger_that_stays_away_is_named_in_bounded_time(
 ) -> None:
     """FAULTS D7: the error names host and database and no password; after two of them nobody waits any more."""
     url = postgres.fresh()
-    monkeypatch.setattr(ledger, "LEDGER", replace(database.LEDGER, attempts=3))
+    monkeypatch.setattr(transactions, "LEDGER", replace(database.LEDGER, attempts=3))
     book = Ledger(url)
     postgres.kill()
     try:
@@ -100,7 +100,7 @@ def test_nothing_is_published_without_the_ledger(
 ) -> None:
     """FAULTS D7: the step fails; its retry finds the same file and publishes the same content as without the fault."""
     monkeypatch.setenv("NIGHTSHIFT_LEDGER_URL", postgres.fresh())
-    monkeypatch.setattr(ledger, "LEDGER", replace(database.LEDGER, attempts=2))
+    monkeypatch.setattr(transactions, "LEDGER", replace(database.LEDGER, attempts=2))
     (tmp_path / "inbox").mkdir()
     line = "17,c,2026-03-01 10:00:00,12.5,NL,0\n"
     (tmp_path / "inbox" / "2026-03-01.csv").write_text(

@@ -1,0 +1,77 @@
+"""Attempts of steps: what ran, for which partition, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from pipelines.ledger import schema
+from pipelines.ledger.transactions import Row, Transactions, now, repeatable
+
+
+class Attempts(Transactions):
+    """Rows of `attempts`."""
+
+    def start_attempt(
+        self,
+        pipeline: str,
+        partition: str,
+        step: str,
+        run_id: str,
+        code_version: str,
+        summary: Mapping[str, Any] | None = None,
+    ) -> int:
+        """`summary` says how the attempt works; it stays where the attempt dies without a word."""
+        return self._add_attempt(
+            pipeline,
+            partition=partition,
+            step=step,
+            run_id=run_id,
+            code_version=code_version,
+            summary=summary,
+            started_at=now(),
+        )
+
+    @repeatable
+    def _add_attempt(self, pipeline: str, **values: Any) -> int:
+        table = schema.attempts
+        with self._write(pipeline) as connection:
+            is_same = [table.c[name] == value for name, value in values.items()]
+            known = connection.execute(select(table.c.id).where(table.c.pipeline == pipeline, *is_same)).scalar()
+            if known is not None:  # the answer to its commit was lost
+                return int(known)
+            done = connection.execute(insert(table).values(pipeline=pipeline, state="running", **values))
+            return int(done.inserted_primary_key[0])  # type: ignore[index]
+
+    @repeatable
+    def end_attempt(
+        self, attempt: int, state: str, summary: Mapping[str, Any] | None, error: str | None, peak_rss_mib: int | None
+    ) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(schema.attempts)
+                .where(schema.attempts.c.id == attempt)
+                .values(state=state, ended_at=now(), summary=summary, error=error, peak_rss_mib=peak_rss_mib)
+            )
+
+    @repeatable
+    def fail_running(self, attempt: int, error: str, peak_rss_mib: int) -> None:
+        """Ends an attempt whose process was killed; one that ended by itself meanwhile stays as it is."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(schema.attempts)
+                .where(schema.attempts.c.id == attempt, schema.attempts.c.state == "running")
+                .values(state="failed", ended_at=now(), error=error, peak_rss_mib=peak_rss_mib)
+            )
+
+    def attempts(self, pipeline: str, partition: str | None = None) -> list[Row]:
+        table = schema.attempts
+        query = select(table).where(table.c.pipeline == pipeline).order_by(table.c.id)
+        return self._rows(query.where(table.c.partition == partition) if partition else query)
+
+    def pipelines(self) -> list[str]:
+        """Names of all pipelines that ever ran a step, in order."""
+        column = schema.attempts.c.pipeline
+        return [row["pipeline"] for row in self._rows(select(column).distinct().order_by(column))]
