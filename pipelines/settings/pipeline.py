@@ -132,6 +132,7 @@ STEPS = [
     "audit",
     "release",
     "monitor",
+    "shadow",
     "snapshot",
     "tune",
     "train",
@@ -234,6 +235,8 @@ class Pipeline(Settings):
 
 def _label_problems(pipeline: Pipeline) -> list[str]:
     training, label, gate = pipeline.training, pipeline.label, pipeline.gate
+    if gate.shadow and (training is None or label is None):
+        return ["'gate.shadow' needs 'training' and 'label': realised labels judge a challenger in shadow"]
     if training is None:
         return []
     if label is not None:

@@ -392,6 +392,12 @@ class Gate(Settings):
     max_flagged_share: Share | None = Field(
         None, description="anomalies without labels: most of the holdout that may then be flagged; default 0.05"
     )
+    shadow: PositiveInt | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="partitions that a challenger scores beside the champion before realised labels judge both; none: "
+        "the gate's word promotes at once",
+    )
 
 
 class Retrain(Settings):
@@ -412,6 +418,13 @@ class Label(Settings):
     delay_days: float = Field(0, ge=0, description="an event's label may be used this long after the event")
     positive: str | None = Field(None, description="binary: the value that counts as 1, when labels are text")
     source: Name | None = Field(None, description="name under 'label_sources'; unset: a column of the row")
+    # Left out where it is not set: the digests and records of other pipelines stay as they were.
+    min_share: Share | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="a matured partition of whose rows fewer have a label is neither judged nor trained on: it waits; "
+        "none: it counts with those it has",
+    )
 
 
 class LabelRules(Settings):
