@@ -15,7 +15,7 @@ from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.errors import DataError, names
 from pipelines.score import open_model
-from pipelines.settings.training import VALUE_TASKS
+from pipelines.settings.tasks import VALUE_TASKS
 from pipelines.staged import Pin, Scores, champion_for, close_pin, pinned, staged_scores, why_nothing
 
 Summary = dict[str, Any]

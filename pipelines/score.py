@@ -19,7 +19,7 @@ from pipelines.failpoints import reach
 from pipelines.models.answers import Answering, answer_arrays, answer_fields, is_answered, refusals
 from pipelines.models.certainty import Certain, certainty_arrays, certainty_fields
 from pipelines.models.device import resolve
-from pipelines.settings.training import WIDE_TASKS
+from pipelines.settings.tasks import WIDE_TASKS
 from pipelines.staged import Pin, Shard, champion_for, decide_pin, open_pin, shard_of, why_nothing
 from pipelines.storage.durable import named_errors
 

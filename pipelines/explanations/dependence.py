@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipelines.explanations.permutation import replaced
 from pipelines.explanations.sample import Sample
 from pipelines.models.model import Model
-from pipelines.settings.training import WIDE_TASKS
+from pipelines.settings.tasks import WIDE_TASKS
 
 MOST_FEATURES = 6
 MOST_VALUES = 12

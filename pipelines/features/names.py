@@ -19,9 +19,9 @@ from pipelines.settings.features import (
     WindowFeature,
     window_seconds,
 )
+from pipelines.settings.missing import ForwardFill
 from pipelines.settings.pipeline import Pipeline
 from pipelines.settings.source import ColumnType
-from pipelines.settings.training import ForwardFill
 
 FeatureType = Literal["number", "category", "text", "image"]
 _TYPES: dict[ColumnType, FeatureType] = {

@@ -8,20 +8,11 @@ from pipelines.models.fusion_problems import fusion_problems
 from pipelines.models.images import image_problems
 from pipelines.models.preparation_problems import preparation_problems
 from pipelines.models.sequences import sequence_problems
+from pipelines.settings.families import NETWORKS, Ensemble, SklearnEstimator, TorchMLP, XGBoost
+from pipelines.settings.missing import Constant, Fitted, Iterative, Neighbours
 from pipelines.settings.pipeline import Pipeline
-from pipelines.settings.training import (
-    NETWORKS,
-    Constant,
-    Ensemble,
-    Fitted,
-    Iterative,
-    Neighbours,
-    SklearnEstimator,
-    Task,
-    TorchMLP,
-    Training,
-    XGBoost,
-)
+from pipelines.settings.tasks import Task
+from pipelines.settings.training import Training
 
 INTEGER_PARAMETERS = frozenset(
     {"rounds", "max_depth", "max_leaves", "max_bin", "num_parallel_tree", "max_cat_to_onehot", "max_cat_threshold"}

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import ModelError, names
-from pipelines.settings.training import WIDE_TASKS
+from pipelines.settings.tasks import WIDE_TASKS
 
 
 class Answering(Protocol):

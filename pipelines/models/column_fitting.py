@@ -11,8 +11,8 @@ from pipelines.errors import ModelError
 from pipelines.models.imputers import Imputer, fit_imputer
 from pipelines.models.prepared_column import Column, text
 from pipelines.models.texts import fit_text
+from pipelines.settings.missing import Constant, Drop, Fitted, Iterative, Missing, Neighbours
 from pipelines.settings.preparation import Hashing, Scale, Tfidf
-from pipelines.settings.training import Constant, Drop, Fitted, Iterative, Missing, Neighbours
 
 # Beyond these the rarest categories count as unseen: a leaked id must not grow the model without bound.
 MOST_CATEGORIES_NATIVE = 1_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.settings.training import VALUE_TASKS
+from pipelines.settings.tasks import VALUE_TASKS
 
 if TYPE_CHECKING:
     from pipelines.models.model import Model

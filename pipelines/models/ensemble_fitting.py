@@ -17,7 +17,8 @@ from pipelines.models.folds import folds, latest
 from pipelines.models.fusion import Fused
 from pipelines.models.model import Model
 from pipelines.models.recipe import Recipe, Rows
-from pipelines.settings.training import VALUE_TASKS, Ensemble
+from pipelines.settings.families import Ensemble
+from pipelines.settings.tasks import VALUE_TASKS
 
 _SELECTIONS = 100
 _SMALLEST_PROBABILITY = 1e-15

@@ -7,7 +7,8 @@ from typing import Any
 
 from pipelines.errors import did_you_mean, quote
 from pipelines.models.estimators import ESTIMATORS, estimator_of, estimator_parameters
-from pipelines.settings.training import Ensemble, SklearnEstimator, Training
+from pipelines.settings.families import Ensemble, SklearnEstimator
+from pipelines.settings.training import Training
 
 # Set by this product (see `Estimator`), an object, or without a meaning for a model that is fitted once.
 _NOT_OFFERED = frozenset(

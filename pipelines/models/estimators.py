@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.errors import ConfigError, did_you_mean, names, quote
-from pipelines.settings.training import SklearnEstimator, Task, Training
+from pipelines.settings.families import SklearnEstimator
+from pipelines.settings.tasks import Task
+from pipelines.settings.training import Training
 
 _CLASSIFIER: tuple[Task, ...] = ("binary", "multiclass")
 _REGRESSOR: tuple[Task, ...] = ("regression",)

@@ -11,7 +11,7 @@ from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.device import for_family
 from pipelines.models.model import Model
 from pipelines.models.recipe import Recipe, Rows, lacking
-from pipelines.settings.training import Ensemble, SklearnEstimator, TorchMLP, XGBoost
+from pipelines.settings.families import Ensemble, SklearnEstimator, TorchMLP, XGBoost
 
 
 def fit(

@@ -14,7 +14,8 @@ from pipelines.models.fitting import fit
 from pipelines.models.folds import latest
 from pipelines.models.fusion import Fused, fused_inputs, is_silent, neutral_of, present, scores_where_present
 from pipelines.models.recipe import Recipe, Rows
-from pipelines.settings.training import VALUE_TASKS, Ensemble
+from pipelines.settings.families import Ensemble
+from pipelines.settings.tasks import VALUE_TASKS
 
 
 def fuse(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pipelines.errors import did_you_mean, names, quote
-from pipelines.settings.training import Drop, Ensemble, Training
+from pipelines.settings.families import Ensemble
+from pipelines.settings.missing import Drop
+from pipelines.settings.training import Training
 
 
 def seen_by_members(training: Training, types: Mapping[str, str]) -> dict[str, Mapping[str, str]]:

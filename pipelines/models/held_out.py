@@ -21,7 +21,7 @@ from pipelines.models.folds import folds, latest
 from pipelines.models.intervals import Conformal, fit_conformal
 from pipelines.models.model import Model
 from pipelines.models.recipe import Recipe, Rows
-from pipelines.settings.training import VALUE_TASKS
+from pipelines.settings.tasks import VALUE_TASKS
 
 # One in so many groups is kept back.
 _GROUP_PARTS = 5

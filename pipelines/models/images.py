@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import names
 from pipelines.models.fusion_problems import seen_by_members
-from pipelines.settings.training import Drop, Ensemble, Missing, Native, TorchImage, Training
+from pipelines.settings.families import Ensemble, TorchImage
+from pipelines.settings.missing import Drop, Missing, Native
+from pipelines.settings.training import Training
 
 if TYPE_CHECKING:
     import pyarrow as pa

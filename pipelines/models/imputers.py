@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.models.skops_files import dump, load
-from pipelines.settings.training import Iterative, Neighbours
+from pipelines.settings.missing import Iterative, Neighbours
 
 # Both methods compare with all fitted rows; a seeded sample of this size bounds time and the model file.
 MOST_FITTED_ROWS = 10_000

@@ -24,7 +24,8 @@ from pipelines.models.intervals import Conformal
 from pipelines.models.preprocess import Preprocess
 from pipelines.models.segments import memberships
 from pipelines.models.skops_files import dump, load
-from pipelines.settings.training import NETWORKS, VALUE_TASKS, WIDE_TASKS
+from pipelines.settings.families import NETWORKS
+from pipelines.settings.tasks import VALUE_TASKS, WIDE_TASKS
 
 FORMAT = 1
 # One block of rows is prepared and scored at a time, so that memory stays flat whatever the caller passes.

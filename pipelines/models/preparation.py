@@ -25,8 +25,10 @@ from pipelines.models.selection import MOST_ROWS as MOST_SELECTION_ROWS
 from pipelines.models.selection import Rows as PreparedRows
 from pipelines.models.selection import select
 from pipelines.models.sequences import masked_features
+from pipelines.settings.families import SklearnEstimator, TorchMLP, TorchSequence
+from pipelines.settings.missing import Native
 from pipelines.settings.preparation import Frequency, Hashing, Target, Tfidf
-from pipelines.settings.training import CLASS_TASKS, Native, SklearnEstimator, TorchMLP, TorchSequence
+from pipelines.settings.tasks import CLASS_TASKS
 
 # A seeded sample of this size says where the components lie, and bounds memory and time.
 _MOST_PROJECTION_ROWS = {"pca": 100_000, "random": 100_000, "autoencoder": 10_000}

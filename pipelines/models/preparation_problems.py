@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pipelines.errors import did_you_mean
+from pipelines.settings.families import Ensemble, TorchSequence
 from pipelines.settings.preparation import SUPERVISED_SELECTIONS, Hashing, Target, Tfidf
-from pipelines.settings.training import CLASS_TASKS, VALUE_TASKS, Ensemble, TorchSequence, Training
+from pipelines.settings.tasks import CLASS_TASKS, VALUE_TASKS
+from pipelines.settings.training import Training
 
 _LABELLED = CLASS_TASKS | VALUE_TASKS
 

@@ -12,17 +12,9 @@ from pipelines.models.allowed import (
     TORCH_TUNABLE,
     takes_integers,
 )
-from pipelines.settings.training import (
-    Choices,
-    Ensemble,
-    FloatRange,
-    IntRange,
-    Member,
-    TorchMLP,
-    Training,
-    Tuning,
-    XGBoost,
-)
+from pipelines.settings.families import Ensemble, Member, TorchMLP, XGBoost
+from pipelines.settings.search import Choices, FloatRange, IntRange, Tuning
+from pipelines.settings.training import Training
 
 Range = IntRange | FloatRange | Choices
 _TUNABLE = {

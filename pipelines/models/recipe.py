@@ -11,14 +11,9 @@ import pyarrow as pa
 
 from pipelines.models.device import CPU, Device
 from pipelines.models.prepared_column import missing_values
-from pipelines.settings.training import (
-    Drop,
-    Ensemble,
-    Model,
-    TorchMLP,
-    Training,
-    XGBoost,
-)
+from pipelines.settings.families import Ensemble, Model, TorchMLP, XGBoost
+from pipelines.settings.missing import Drop
+from pipelines.settings.training import Training
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from pipelines.settings.training import Drop, Ensemble, TorchSequence, Training
+from pipelines.settings.families import Ensemble, TorchSequence
+from pipelines.settings.missing import Drop
+from pipelines.settings.training import Training
 
 _LAG = re.compile(r"(.+)_lag_([1-9][0-9]*)")
 

@@ -18,7 +18,9 @@ from pipelines.models.model import Model
 from pipelines.models.preparation import prepare
 from pipelines.models.recipe import Recipe, Rows
 from pipelines.models.segments import first_names, memberships
-from pipelines.settings.training import VALUE_TASKS, SklearnEstimator, Training
+from pipelines.settings.families import SklearnEstimator
+from pipelines.settings.tasks import VALUE_TASKS
+from pipelines.settings.training import Training
 
 _CALIBRATION_FOLDS = 5
 

@@ -19,7 +19,7 @@ from pipelines.models.torch_network import Shape
 from pipelines.models.torch_processes import train_in_processes
 from pipelines.models.torch_sequence import SequenceShape
 from pipelines.models.torch_training import Arrays, Plan, Trained, train_network
-from pipelines.settings.training import TorchImage, TorchMLP, TorchSequence
+from pipelines.settings.families import TorchImage, TorchMLP, TorchSequence
 
 _WHERE = "'torch'"
 

@@ -25,7 +25,7 @@ from pipelines.failpoints import reach
 from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.device import gpu_trouble
 from pipelines.models.torch_network import Network, Shape
-from pipelines.settings.training import VALUE_TASKS
+from pipelines.settings.tasks import VALUE_TASKS
 
 _PARTS_WHEN_SMALL = 8
 _WHERE = "'torch'"

@@ -23,7 +23,7 @@ from pipelines.models.model import Model
 from pipelines.models.preparation import prepare
 from pipelines.models.preprocess import Preprocess
 from pipelines.models.recipe import Recipe, Rows
-from pipelines.settings.training import XGBoost
+from pipelines.settings.families import XGBoost
 
 # Rows per block of a matrix that is built on disk.
 _BLOCK_ROWS = 262_144

@@ -15,7 +15,8 @@ import pyarrow as pa
 from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.monitoring.quality import MOST_ROWS, Floats
-from pipelines.settings.training import TWO_VALUED_TASKS, Label
+from pipelines.settings.tasks import TWO_VALUED_TASKS
+from pipelines.settings.training import Label
 
 Y, SCORE = "y", "score"
 

@@ -12,7 +12,7 @@ from pipelines.models.model import Model
 from pipelines.models.prepared_column import number, text
 from pipelines.models.preprocess import Preprocess
 from pipelines.serving.onnx_features import MISSING
-from pipelines.settings.training import VALUE_TASKS
+from pipelines.settings.tasks import VALUE_TASKS
 
 # The same arithmetic in other orders, much of it with 32 bits; nobody would call that another score.
 TOLERANCE = 1e-5

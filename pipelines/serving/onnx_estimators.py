@@ -13,7 +13,7 @@ from pipelines.errors import quote
 from pipelines.models.model import Model
 from pipelines.serving.onnx_features import cannot
 from pipelines.serving.onnx_graph import ML, ML_OPSET, OPSET, Graph
-from pipelines.settings.training import VALUE_TASKS
+from pipelines.settings.tasks import VALUE_TASKS
 
 # Trees of scikit-learn compare 32 bits, and skl2onnx writes these with 32 bits alone.
 _SINGLE = ("Tree", "Forest", "Trees", "GradientBoosting", "AdaBoost")

@@ -35,7 +35,7 @@ def onnx_bytes(model: Model, sample: dict[str, Any], facts: dict[str, Any]) -> t
     _require_packages()
     from pipelines.serving.onnx_check import TOLERANCE, tried_rows
     from pipelines.serving.onnx_model import to_graph
-    from pipelines.settings.training import VALUE_TASKS
+    from pipelines.settings.tasks import VALUE_TASKS
 
     if not (sample.get("scores") or []):
         raise cannot("sample", "no rows were recorded when it was registered, so nothing can be compared")

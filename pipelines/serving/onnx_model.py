@@ -16,7 +16,7 @@ from pipelines.models.model import Model
 from pipelines.serving.onnx_estimators import converted, estimated, probabilities
 from pipelines.serving.onnx_features import Inputs, any_of, cannot, prepared
 from pipelines.serving.onnx_graph import Graph
-from pipelines.settings.training import VALUE_TASKS
+from pipelines.settings.tasks import VALUE_TASKS
 
 # What is understood here; what a later release adds must be refused, not left out. Intervals do not change a score.
 _KNOWN = {

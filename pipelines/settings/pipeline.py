@@ -14,7 +14,8 @@ from pipelines.partitions import Grain, Partition, parse_partition, partition_at
 from pipelines.settings.base import Name, Settings, Share
 from pipelines.settings.features import FeatureGroup, Features
 from pipelines.settings.source import Dimension, LabelSource, Source
-from pipelines.settings.training import CLASS_TASKS, UNLABELLED_TASKS, Gate, Label, LabelRules, Retrain, Training
+from pipelines.settings.tasks import CLASS_TASKS, UNLABELLED_TASKS
+from pipelines.settings.training import Gate, Label, LabelRules, Retrain, Training
 
 
 def _known_zone(zone: str) -> str:

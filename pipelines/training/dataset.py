@@ -19,7 +19,8 @@ from pipelines.engine import Engine
 from pipelines.errors import ModelError, names
 from pipelines.features import feature_types
 from pipelines.monitoring.labels import matured
-from pipelines.settings.training import TWO_VALUED_TASKS, UNLABELLED_TASKS, Label, Training
+from pipelines.settings.tasks import TWO_VALUED_TASKS, UNLABELLED_TASKS
+from pipelines.settings.training import Label, Training
 from pipelines.storage.digests import RowDigest, combined
 from pipelines.storage.durable import canonical_json, sha256_of
 from pipelines.storage.files import Files

@@ -16,7 +16,8 @@ from pipelines.explanations.heatmaps import picture_files
 from pipelines.models import load_model
 from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.models.model import Model
-from pipelines.settings.training import TWO_VALUED_TASKS, Training
+from pipelines.settings.tasks import TWO_VALUED_TASKS
+from pipelines.settings.training import Training
 from pipelines.storage.durable import canonical_json
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.fit_step import rounded

@@ -8,7 +8,8 @@ from typing import Any
 
 from pipelines.context import Context
 from pipelines.errors import ModelError, names
-from pipelines.settings.training import TWO_VALUED_TASKS, LabelRules, Training
+from pipelines.settings.tasks import TWO_VALUED_TASKS
+from pipelines.settings.training import LabelRules, Training
 
 
 def check_labels(

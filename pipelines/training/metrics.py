@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 
 from pipelines.errors import ConfigError, did_you_mean, names, quote
-from pipelines.settings.training import Task, Training
+from pipelines.settings.tasks import Task
+from pipelines.settings.training import Training
 
 Direction = Literal["higher", "lower"]
 # Equal-width bins of the expected calibration error: |share positive - mean score| weighted by bin size

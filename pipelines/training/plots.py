@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.settings.training import TWO_VALUED_TASKS, VALUE_TASKS, Task
+from pipelines.settings.tasks import TWO_VALUED_TASKS, VALUE_TASKS, Task
 from pipelines.training.metrics import calibration_curve
 
 _MOST_POINTS = 5_000

@@ -14,7 +14,9 @@ from pipelines.engine import Engine
 from pipelines.errors import ConfigError, ModelError, names
 from pipelines.features import feature_types
 from pipelines.monitoring.labels import encoded, labelled
-from pipelines.settings.training import VALUE_TASKS, Drop, Label, Training
+from pipelines.settings.missing import Drop
+from pipelines.settings.tasks import VALUE_TASKS
+from pipelines.settings.training import Label, Training
 from pipelines.storage.tables import Snapshot
 
 TARGET = "target_value"

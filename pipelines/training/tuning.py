@@ -16,7 +16,8 @@ from pipelines.ledger import Row
 from pipelines.models.device import CPU, Device, for_family, resolve
 from pipelines.models.fitting import Recipe, Rows
 from pipelines.runs.step import code_version
-from pipelines.settings.training import TorchMLP, Tuning
+from pipelines.settings.families import TorchMLP
+from pipelines.settings.search import Tuning
 from pipelines.storage.durable import canonical_json
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.metrics import direction, wanted_metric

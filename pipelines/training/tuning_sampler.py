@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 
 from pipelines.ledger import Row
 from pipelines.models.ranges import Range, most_steps, ranges_of
-from pipelines.settings.training import Choices, IntRange, Training, Tuning
+from pipelines.settings.search import Choices, IntRange, Tuning
+from pipelines.settings.training import Training
 from pipelines.training.tuning_study import COMPLETE, PRUNED, RUNNING
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -21,7 +21,7 @@ from pipelines.failpoints import reach
 from pipelines.ledger import Row
 from pipelines.models.fitting import fit_on_part
 from pipelines.models.recipe import Recipe, Rows
-from pipelines.settings.training import Tuning
+from pipelines.settings.search import Tuning
 from pipelines.training.metrics import direction, metric
 from pipelines.training.tuning_study import BEAT_SECONDS, COMPLETE, FAILED, PRUNED, Claim, Studies
 

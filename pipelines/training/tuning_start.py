@@ -8,7 +8,9 @@ from typing import Any
 
 from pipelines.context import Context
 from pipelines.models.ranges import Range, ranges_of
-from pipelines.settings.training import Choices, Ensemble, IntRange, Member, SklearnEstimator, TorchMLP, Training
+from pipelines.settings.families import Ensemble, Member, SklearnEstimator, TorchMLP
+from pipelines.settings.search import Choices, IntRange
+from pipelines.settings.training import Training
 from pipelines.training.tuning_search import best_of
 from pipelines.training.tuning_study import Studies
 

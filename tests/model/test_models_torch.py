@@ -17,7 +17,8 @@ from pipelines.models.allowed import takes_integers
 from pipelines.models.device import GpuMemoryError
 from pipelines.models.fitting import Rows, fit, fit_on_part
 from pipelines.models.model import Model
-from pipelines.settings.training import TorchMLP, Training
+from pipelines.settings.families import TorchMLP
+from pipelines.settings.training import Training
 from pipelines.training.metrics import metrics
 from tests.model.test_models_families import ROWS, recipe, table, target
 

@@ -34,7 +34,7 @@ from pipelines.servers.ports import free_ports
 from pipelines.serving.checking import check_serving, request
 from pipelines.serving.package import requirements, write_package
 from pipelines.serving.served import answer, feature_table, open_checked
-from pipelines.settings.training import WIDE_TASKS
+from pipelines.settings.tasks import WIDE_TASKS
 from pipelines.training import snapshot, train
 from pipelines.training.registry import registry
 from pipelines.training.sample import take_sample

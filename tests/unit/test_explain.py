@@ -11,7 +11,8 @@ from pipelines.explain import explain
 from pipelines.ingest.columns import DUPLICATES, QUARANTINE, raw_schema
 from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.release import retract
-from pipelines.settings.training import SklearnEstimator, Training
+from pipelines.settings.families import SklearnEstimator
+from pipelines.settings.training import Training
 from tests.builders import context, put, utc
 from tests.scoring import Stub, champion, features, run_all, use_models
 

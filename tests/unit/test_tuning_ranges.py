@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from pipelines.models import model_problems
 from pipelines.models.ranges import ranges_of
-from pipelines.settings.training import Choices, FloatRange, IntRange, Training
+from pipelines.settings.search import Choices, FloatRange, IntRange
+from pipelines.settings.training import Training
 from tests import builders
 
 TREES = {"family": "xgboost", "rounds": 40}
