@@ -16,16 +16,21 @@ from pipelines.models.preprocess import Preprocess
 from pipelines.models.recipe import Recipe, Rows
 from pipelines.models.torch_image import ImageShape
 from pipelines.models.torch_network import Shape
+from pipelines.models.torch_plan import Arrays, Plan, Trained
 from pipelines.models.torch_processes import train_in_processes
 from pipelines.models.torch_sequence import SequenceShape
-from pipelines.models.torch_training import Arrays, Plan, Trained, train_network
+from pipelines.models.torch_training import train_network
 from pipelines.settings.families import TorchImage, TorchMLP, TorchSequence
 
 _WHERE = "'torch'"
+# A network learns by steps. With six of them to an epoch, early stopping ends long before there is much to judge.
+_STEPS = 64
+_FEWEST_ROWS, _MOST_ROWS = 32, 1024
 
 
 def fit_torch(recipe: Recipe, rows: Rows, validation: np.ndarray | None, checkpoints: Checkpoints | None) -> Model:
     """`validation`: mask of the latest rows, on which the number of epochs is found before all rows are learnt from."""
+    recipe = with_batches(recipe, len(rows))
     epochs, stopped = _settings(recipe).epochs, None
     if validation is not None and _settings(recipe).early_stopping_epochs:
         search = checkpoints.at("search") if checkpoints else None
@@ -42,6 +47,7 @@ def fit_torch_further(recipe: Recipe, rows: Rows, checkpoints: Checkpoints | Non
     warm = recipe.training.warm_start
     if warm is None:
         raise TypeError("no warm start is wanted")
+    recipe = with_batches(recipe, len(rows))
     place = checkpoints.at("further") if checkpoints else None
     trained = _trained(recipe, parent.preprocess, rows, None, warm.more("torch"), place, parent)
     first = int(parent.facts["epochs"])
@@ -55,10 +61,19 @@ def fit_torch_stopping_early(
     recipe: Recipe, rows: Rows, validation: np.ndarray, checkpoints: Checkpoints | None = None
 ) -> Model:
     """Fits on the earlier rows only, at most `epochs`, and keeps the network of the best epoch."""
+    recipe = with_batches(recipe, len(rows))  # of all rows: with these the number of epochs must be the right one
     early, late = rows.take(~validation), rows.take(validation)
     preprocess, early = prepare(recipe, early)
     trained = _trained(recipe, preprocess, early, late, _settings(recipe).epochs, checkpoints)
     return _model(recipe, preprocess, trained, early, early_stopped=True)
+
+
+def with_batches(recipe: Recipe, rows: int) -> Recipe:
+    """The recipe with a number of rows per step: its own, or one that follows from the number of training rows."""
+    if _settings(recipe).batch_rows is not None:
+        return recipe
+    power = 1 << max(1, rows // _STEPS).bit_length() - 1
+    return recipe.with_parameters({"batch_rows": min(max(power, _FEWEST_ROWS), _MOST_ROWS)})
 
 
 def _trained(
@@ -88,6 +103,8 @@ def _trained(
 
 def _plan(recipe: Recipe, preprocess: Preprocess, epochs: int, is_small: bool) -> Plan:
     settings = _settings(recipe)
+    if settings.batch_rows is None:
+        raise TypeError("the rows per step are not known yet")
     return Plan(
         shape=_shape(recipe, preprocess),
         task=recipe.training.task,

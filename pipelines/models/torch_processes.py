@@ -21,7 +21,7 @@ from pipelines.home import REPOSITORY
 from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.device import GpuMemoryError
 from pipelines.models.torch_network import Network
-from pipelines.models.torch_training import Arrays, Plan, Trained
+from pipelines.models.torch_plan import Arrays, Plan, Trained
 from pipelines.storage.durable import canonical_json, write_bytes
 
 PARENT = "parent.safetensors"

@@ -22,8 +22,9 @@ from pipelines.errors import ModelError, NightshiftError
 from pipelines.models.checkpoints import Checkpoints
 from pipelines.models.device import GpuMemoryError
 from pipelines.models.torch_network import Network
+from pipelines.models.torch_plan import Arrays, Plan
 from pipelines.models.torch_processes import PARENT
-from pipelines.models.torch_training import Arrays, Plan, train_network
+from pipelines.models.torch_training import train_network
 from pipelines.storage.durable import canonical_json, write_bytes
 from pipelines.storage.files import open_files
 

@@ -34,7 +34,11 @@ class TorchMLP(Settings):
     hidden_layers: tuple[PositiveInt, ...] = Field((128, 64), min_length=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     epochs: PositiveInt = 50
-    batch_rows: PositiveInt = Field(1024, description="per step, over all processes together")
+    batch_rows: PositiveInt | None = Field(
+        None,
+        description="per step, over all processes together; none: a power of two from 32 to 1024 that gives an epoch "
+        "64 to 128 steps where it can",
+    )
     learning_rate: float = Field(0.001, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     early_stopping_epochs: PositiveInt | None = Field(5, description="judged on the last training partitions")
