@@ -42,7 +42,7 @@ FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
     ),
     "torch": (
-        {"family": "torch", "hidden_layers": [32], "epochs": 15, "early_stopping_epochs": 3},
+        {"family": "torch", "hidden_layers": [32], "epochs": 15, "early_stopping_epochs": 3, "batch_rows": 1024},
         {"learning_rate": {"kind": "float", "low": 1e-5, "high": 0.1, "log": True}, "dropout": [0.0, 0.6]},
     ),
 }

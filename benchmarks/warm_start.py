@@ -40,7 +40,7 @@ WINDOW, HOLDOUT = 300, 14
 NUMBERS = ["period", "nswprice", "nswdemand", "vicprice", "vicdemand", "transfer"]
 MODELS: dict[str, dict[str, Any]] = {
     "xgboost": {"family": "xgboost", "rounds": 400, "parameters": {"max_depth": 5, "learning_rate": 0.05}},
-    "torch": {"family": "torch", "epochs": 40},
+    "torch": {"family": "torch", "epochs": 40, "batch_rows": 1024},
 }
 WARM = {"xgboost": {"rounds": 20}, "torch": {"epochs": 4}}
 _RESAMPLES = 10_000
