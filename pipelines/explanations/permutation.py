@@ -73,7 +73,7 @@ def _shuffled(model: Model, metric: str, sample: Sample, name: str, seed: int, r
 def _value(metric: str, sample: Sample, scores: np.ndarray) -> float:
     if not len(sample) or not np.isfinite(scores).all():
         return float("nan")
-    return prepared(metric, sample.labels, scores)(sample.weights)
+    return float(prepared(metric, sample.labels, scores).values(sample.weights[None])[0])
 
 
 def _explained_share(column: pa.ChunkedArray, scores: np.ndarray) -> float:

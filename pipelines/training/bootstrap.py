@@ -1,4 +1,4 @@
-"""Is one set of scores better than another on the same rows? A paired bootstrap answers with a bound."""
+"""Is one set of scores better than another on the same rows? A paired, studentised bootstrap answers with a bound."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pipelines.training.metrics import direction, metric, prepared
+from pipelines.training.metrics import metric, prepared
+from pipelines.training.resampling import Gain, Units, draws
+from pipelines.training.tails import Tail
+
+# Fewer usable resamples (a metric is undefined without a positive row) are no sample of what could have been.
+_USABLE_SHARE = 0.9
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,47 @@ class Comparison:
     resamples: int
     rows: int
     units: int
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A gain, its standard error, and by how many standard errors it was missed in resamples of the same rows.
+
+    `tail` is None where too many resamples have no value, or the gain has none.
+    """
+
+    metric: str
+    challenger: float
+    other: float
+    gain: float
+    standard_error: float
+    tail: Tail | None
+    resamples: int
+    rows: int
+    units: int
+
+    def compared(self, confidence: float) -> Comparison:
+        lower, upper = self.bounds(confidence)
+        facts = (self.metric, self.challenger, self.other, self.gain, lower, upper, confidence)
+        return Comparison(*facts, self.resamples, self.rows, self.units, self.standard_error)
+
+    def bounds(self, confidence: float) -> tuple[float, float]:
+        """One-sided bounds, each at `confidence`."""
+        if self.tail is None:
+            return float("nan"), float("nan")
+        if self.standard_error == 0:
+            return self.gain, self.gain
+        above, below = self.tail.above(1 - confidence), self.tail.below(1 - confidence)
+        return self.gain - above * self.standard_error, self.gain + below * self.standard_error
+
+    def p_worse(self, margin: float) -> float:
+        """How likely so low a gain would be if the true one were `margin`; NaN where nothing can be said."""
+        if self.tail is None:
+            return float("nan")
+        if self.standard_error == 0:
+            return float(self.gain >= margin)
+        return self.tail.p_below((self.gain - margin) / self.standard_error)
 
 
 def compare(
@@ -41,24 +88,49 @@ def compare(
     seed: int,
     groups: np.ndarray | None = None,
 ) -> Comparison:
+    """The gain with both bounds at `confidence`; see `resample`."""
+    return resample(name, labels, challenger, other, resamples=resamples, seed=seed, groups=groups).compared(confidence)
+
+
+def resample(
+    name: str,
+    labels: np.ndarray,
+    challenger: np.ndarray,
+    other: np.ndarray,
+    *,
+    resamples: int,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> Resampled:
     """Resamples rows (or whole `groups`, integer codes `(n,)`) with replacement, both scores on the same ones.
 
-    Resamples in which the metric is undefined (no positive row) are left out; if that is more than one in ten,
-    the bounds are NaN. Percentile bootstrap (Efron & Tibshirani 1993, chapter 13).
+    In each resample the gain is studentised by its own standard error (Efron & Tibshirani 1993, chapter 12.5; Hall
+    1988): the bound stays right far out in the tail, where percentiles of the gain itself are too narrow.
     """
-    sign = 1.0 if direction(name) == "higher" else -1.0
-    rows = len(labels)
     mine, theirs = metric(name, labels, challenger), metric(name, labels, other)
-    units = rows if groups is None else int(groups.max()) + 1 if rows else 0
-    lower = upper = float("nan")
-    if np.isfinite(mine) and np.isfinite(theirs):
-        # Sums over rows are too small for several BLAS threads: waiting for each other cost up to seven times the CPU.
-        with threadpool_limits(1):
-            gains = sign * _differences(name, labels, challenger, other, resamples, seed, groups, units)
-        usable = gains[np.isfinite(gains)]
-        if len(usable) >= 0.9 * resamples:
-            lower, upper = (float(np.quantile(usable, share)) for share in (1 - confidence, confidence))
-    return Comparison(name, mine, theirs, sign * (mine - theirs), lower, upper, confidence, resamples, rows, units)
+    units = Units.of(labels, groups)
+    if not (np.isfinite(mine) and np.isfinite(theirs)):
+        nothing = float("nan")
+        return Resampled(name, mine, theirs, nothing, nothing, None, resamples, len(labels), units.count)
+    # Sums over rows are too small for several BLAS threads: waiting for each other cost up to seven times the CPU.
+    with threadpool_limits(1):
+        found = Gain(name, labels, challenger, other, units)
+        gain, error = (float(one[0]) for one in found.measured(np.ones((1, units.count))))
+        missed = _missed(found, gain, units.count, resamples, seed)
+    tail = Tail(missed) if len(missed) >= _USABLE_SHARE * resamples and np.isfinite(error) else None
+    return Resampled(name, mine, theirs, gain, error, tail, resamples, len(labels), units.count)
+
+
+def _missed(found: Gain, gain: float, units: int, resamples: int, seed: int) -> np.ndarray:
+    """By how many of its own standard errors each resample's gain is above the gain; undefined ones are left out."""
+    blocks = [found.measured(drawn) for drawn in draws(units, resamples, seed)]
+    gains, errors = (np.concatenate(one) for one in zip(*blocks, strict=True))
+    usable = np.isfinite(gains) & np.isfinite(errors)
+    difference, errors = gains[usable] - gain, errors[usable]
+    # The same gain in every row has no error, but for rounding.
+    is_nothing = np.abs(difference) <= _ROUNDING * np.maximum(1.0, np.abs(gains[usable]))
+    with np.errstate(divide="ignore"):
+        return np.where(is_nothing, 0.0, difference / np.where(errors > 0, errors, np.finfo(float).tiny))
 
 
 def intervals(
@@ -73,50 +145,23 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """Two-sided percentile interval of each metric; all are computed on the same resamples of rows (or `groups`).
 
-    NaN where a metric is undefined in more than one resample of ten.
+    For people: decisions rest on `resample`. NaN where a metric is undefined in more than one resample of ten.
     """
-    units = len(labels) if groups is None else int(groups.max()) + 1 if len(labels) else 0
-    if not units or not np.isfinite(scores).all():
+    if not len(labels) or not np.isfinite(scores).all():
         return dict.fromkeys(names, (float("nan"), float("nan")))
-    weighted = [prepared(name, labels, scores) for name in names]
-    random = np.random.default_rng(seed)
-    values = np.empty((resamples, len(names)))
+    units = Units.of(labels, groups)
+    weighted = [prepared(name, labels[units.order], scores[units.order]) for name in names]
     with threadpool_limits(1):
-        for index in range(resamples):
-            weights = _weights(random, units, groups)
-            values[index] = [one(weights) for one in weighted]
-    return {name: _middle(values[:, column], confidence) for column, name in enumerate(names)}
+        blocks = [
+            [one.values(units.weights(drawn)) for one in weighted] for drawn in draws(units.count, resamples, seed)
+        ]
+    values = np.concatenate(blocks, axis=1)
+    return {name: _middle(values[row], confidence) for row, name in enumerate(names)}
 
 
 def _middle(values: np.ndarray, confidence: float) -> tuple[float, float]:
     usable = values[np.isfinite(values)]
-    if len(usable) < 0.9 * len(values):
+    if len(usable) < _USABLE_SHARE * len(values):
         return float("nan"), float("nan")
     low, high = np.quantile(usable, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
-
-
-def _weights(random: np.random.Generator, units: int, groups: np.ndarray | None) -> np.ndarray:
-    """`(n_rows,)` how often each row, or its whole group, was drawn."""
-    weights = np.bincount(random.integers(0, units, units, dtype=np.int32), minlength=units).astype(np.float64)
-    return weights if groups is None else weights[groups]
-
-
-def _differences(
-    name: str,
-    labels: np.ndarray,
-    challenger: np.ndarray,
-    other: np.ndarray,
-    resamples: int,
-    seed: int,
-    groups: np.ndarray | None,
-    units: int,
-) -> np.ndarray:
-    """`(resamples,)` metric of the challenger minus that of the other."""
-    of_challenger, of_other = prepared(name, labels, challenger), prepared(name, labels, other)
-    random = np.random.default_rng(seed)
-    gains = np.empty(resamples)
-    for index in range(resamples):
-        weights = _weights(random, units, groups)
-        gains[index] = of_challenger(weights) - of_other(weights)
-    return gains
