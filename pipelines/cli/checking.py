@@ -11,7 +11,7 @@ from pipelines.errors import ConfigError
 from pipelines.settings.loader import check_group, check_pipeline, group_names, pipeline_names, shown_path
 from pipelines.settings.pipeline import Pipeline
 from pipelines.settings.problems import Problem
-from pipelines.settings.yaml_source import read_document
+from pipelines.settings.yaml_source import Document, read_document
 
 _ERROR_TEXT = re.compile(r"(?P<code>E-[A-Z0-9-]+) (?P<where>.+?): (?P<message>.+)", re.DOTALL)
 
@@ -87,13 +87,25 @@ def _problem(text: str, file: str) -> Problem:
 
 
 def _in_file(problem: Problem, pipeline: Pipeline, config: Path) -> Problem:
-    """The problem with the file and line that hold what it quotes: a shared group's file, else the pipeline's."""
+    """The problem with the file and line that hold what it quotes: a shared group's file, else the pipeline's.
+
+    Of the places that hold it, one at the path of settings that the problem names comes first.
+    """
     words = re.findall(r"'([^']*)'", problem.message)
     paths = [config / "features" / f"{word}.yaml" for word in words if word in group_names(config)]
     for path in [*paths, config / "pipelines" / f"{pipeline.name}.yaml"]:
         document = read_document(path, shown_path(path, config))
         lines = [document.lines[place] for word in words for place, text in document.texts.items() if text == word]
         keys = [document.lines[place] for word in words for place in document.lines if place and place[-1] == word]
+        if there := _at_path(problem.file, words, document):
+            return replace(problem, file=document.file, line=there)
         if lines or keys or not paths:
             return replace(problem, file=document.file, line=(lines or keys or [0])[-1])
     return problem
+
+
+def _at_path(path: str, words: Sequence[str], document: Document) -> int:
+    """The line of the first of these words as a key below this path of settings, else that of the path; 0 for none."""
+    found = [place for place in document.lines if place and ".".join(map(str, place)) == path]
+    below = [(*place, word) for place in found for word in words]
+    return next((document.lines[place] for place in [*below, *found] if place in document.lines), 0)

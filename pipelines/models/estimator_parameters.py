@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from typing import Any
 
 from pipelines.errors import did_you_mean, quote
 from pipelines.models.estimators import ESTIMATORS, estimator_of, estimator_parameters
+from pipelines.models.ranges import ranges_of
 from pipelines.settings.families import Ensemble, SklearnEstimator
+from pipelines.settings.search import Choices
 from pipelines.settings.training import Training
 
 # Set by this product (see `Estimator`), an object, or without a meaning for a model that is fitted once.
@@ -28,33 +31,69 @@ def defaults_of(name: str) -> dict[str, Any]:
 
 
 def parameter_problems(training: Training | None) -> list[str]:
-    """Parameters that scikit-learn would refuse, found without any data. Imports scikit-learn.
+    """Parameters, and ranges to tune them in, that scikit-learn would refuse; found without data. Imports scikit-learn.
 
     The settings must be free of the problems that `model_problems` finds.
     """
-    model = training.model if training else None
-    if training is not None and isinstance(model, Ensemble):
-        return [
-            problem.replace("training.model", f"training.model.members.{name}", 1)
-            for name, member in model.members.items()
-            for problem in parameter_problems(training.model_copy(update={"model": member}))
-        ]
-    if training is None or not isinstance(model, SklearnEstimator):
+    if training is None:
         return []
+    if not isinstance(training.model, Ensemble):
+        return [*_given_problems(training, "training.model"), *_range_problems(training, training, "")]
+    found = []
+    for name, member in training.model.members.items():
+        alone = training.model_copy(update={"model": member})
+        found += _given_problems(alone, f"training.model.members.{name}")
+        found += _range_problems(training, alone, f"{name}.")
+    return found
+
+
+def _given_problems(training: Training, place: str) -> list[str]:
+    model, where = training.model, f"E-MODEL-PARAMETER {place}.parameters"
+    if not isinstance(model, SklearnEstimator):
+        return []
+    unknown = [name for name in model.parameters if not _is_known(model, name)]
+    if unknown:
+        return [f"{where}: {_unknown(model, name, name)}" for name in unknown]
+    refused = _refused(training, model)
+    return [f"{where}: {refused}"] if refused else []
+
+
+def _range_problems(training: Training, alone: Training, prefix: str) -> Iterator[str]:
+    """`alone`: the training of the member whose ranges begin with `prefix`. Both ends, or each choice, are tried."""
+    model = alone.model
+    if not isinstance(model, SklearnEstimator):
+        return
+    for name, given in ranges_of(training).items():
+        if not name.startswith(prefix):
+            continue
+        where, parameter = f"E-MODEL-TUNING training.tuning.ranges.{name}", name.removeprefix(prefix)
+        if parameter not in defaults_of(model.estimator):
+            yield f"{where}: {_unknown(model, parameter, name)}"
+            continue
+        for value in given.values if isinstance(given, Choices) else (given.low, given.high):
+            tried = model.model_copy(update={"parameters": {parameter: value}})
+            if refused := _refused(alone, tried):
+                yield f"{where}: {refused} (the range {quote(name)})"
+
+
+def _is_known(model: SklearnEstimator, name: str) -> bool:
+    return name in defaults_of(model.estimator) or name in estimator_of(model).fixed
+
+
+def _unknown(model: SklearnEstimator, parameter: str, written: str) -> str:
+    near = did_you_mean(parameter, defaults_of(model.estimator))
+    return f"unknown parameter {quote(written)} of '{model.estimator}'. {near}".rstrip()
+
+
+def _refused(training: Training, model: SklearnEstimator) -> str | None:
+    """What scikit-learn says against these parameters, None when it takes them."""
     from sklearn.utils._param_validation import InvalidParameterError
 
-    where = "E-MODEL-PARAMETER training.model.parameters"
-    own, known = estimator_of(model), defaults_of(model.estimator)
-    unknown = [name for name in model.parameters if name not in known and name not in own.fixed]
-    if unknown:
-        return [
-            f"{where}: unknown parameter {quote(name)} of '{model.estimator}'. {did_you_mean(name, known)}".rstrip()
-            for name in unknown
-        ]
-    estimator = getattr(importlib.import_module(own.module), model.estimator)(**estimator_parameters(training))
+    given = estimator_parameters(training.model_copy(update={"model": model}))
+    estimator = getattr(importlib.import_module(estimator_of(model).module), model.estimator)(**given)
     try:
         # The check that each of scikit-learn's own `fit` methods begins with; it has no public name.
         estimator._validate_params()
     except InvalidParameterError as error:
-        return [f"{where}: {str(error).removesuffix('.')}"]
-    return []
+        return str(error).removesuffix(".")
+    return None

@@ -129,6 +129,39 @@ def test_check_points_to_the_line_of_a_wrong_feature(tmp_path: Path) -> None:
     }
 
 
+TUNED = """\
+features: {groups: [{name: shape, owner: me, features: [{kind: calendar, column: ordered_at, parts: [hour]}]}]}
+label: {column: amount_eur}
+training:
+  task: regression
+  model: {family: %s}
+  tuning:
+    trials: 3
+    ranges:
+      max_depth: [2, 9]
+      %s: [1, 5]
+"""
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "meant"),
+    [
+        ("sklearn, estimator: RandomForestRegressor", "max_leaf_node", "max_leaf_nodes"),
+        ("xgboost", "max_leave", "max_leaves"),
+    ],
+    ids=["scikit-learn", "xgboost"],
+)
+def test_check_points_to_the_line_of_a_wrong_range(tmp_path: Path, family: str, name: str, meant: str) -> None:
+    place = Place(tmp_path, orders=good(more=TUNED % (family, name)))
+    (problem,) = json.loads(place.call("check", "orders", "--deep", "--json").stdout)["problems"]
+    assert (problem["code"], problem["file"], problem["line"]) == (
+        "E-MODEL-TUNING",
+        "config/pipelines/orders.yaml",
+        22,
+    )
+    assert problem["message"].endswith(f"Did you mean '{meant}'?")
+
+
 def test_check_says_that_yml_is_not_read(place: Place) -> None:
     (place.config / "pipelines" / "orders.yml").write_text(good())
     assert "E-CONFIG-FILE config/pipelines/orders.yml: the file is not read" in place.call("check").stderr

@@ -80,6 +80,39 @@ def test_a_parameter_that_scikit_learn_refuses_is_named_without_data(parameters,
     )
 
 
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        pytest.param(
+            {"max_dept": [2, 9]},
+            "max_dept: unknown parameter 'max_dept' of 'RandomForestClassifier'. Did you mean 'max_depth'?",
+            id="typo",
+        ),
+        pytest.param({"n_jobs": [1, 2]}, "n_jobs: unknown parameter 'n_jobs'", id="the product's own"),
+        pytest.param({"n_estimators": [0, 9]}, "n_estimators: The 'n_estimators' parameter", id="too low"),
+        pytest.param(
+            {"criterion": {"kind": "categorical", "values": ["gini", "ginni"]}},
+            "criterion: The 'criterion'",
+            id="choice",
+        ),
+        pytest.param({"max_depth": [2, 9], "max_features": [0.1, 1]}, None, id="sound"),
+    ],
+)
+@pytest.mark.parametrize("is_member", [False, True], ids=["alone", "member"])
+def test_a_range_that_scikit_learn_refuses_is_named_without_data(ranges, message, is_member) -> None:
+    model: dict[str, Any] = FOREST
+    if is_member:
+        members = {"trees": {"family": "xgboost"}, "forest": FOREST}
+        model = {"family": "ensemble", "combine": "voting", "members": members}
+        ranges = {"trees.eta": [0.1, 0.3]} | {f"forest.{name}": given for name, given in ranges.items()}
+        message = message and re.sub(r"^(\w+)|(?<=unknown parameter ')", r"forest.\1", message)
+    training = {"task": "binary", "model": model, "tuning": {"trials": 2, "ranges": ranges}}
+    problems = parameter_problems(Training.model_validate(training))
+    assert [one.startswith(f"E-MODEL-TUNING training.tuning.ranges.{message}") for one in problems] == [True] * bool(
+        message
+    )
+
+
 QUANTILE = {"task": "quantile", "quantile": 0.9}
 GAMMA = {"family": "sklearn", "estimator": "HistGradientBoostingRegressor", "parameters": {"loss": "gamma"}}
 
