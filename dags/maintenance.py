@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Param, task
 
 with DAG(
     "nightshift__maintenance",
-    description="Registry alias, dead attempts, staging (a dry run unless told otherwise), a rollback drill each month",
+    description="Registry alias, dead attempts, leftovers and old searches (a dry run by default), a rollback drill",
     schedule="30 4 * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -21,6 +21,7 @@ with DAG(
         "dry_run": Param(True, type="boolean", description="only report what would be removed"),
         "dead_after_hours": Param(24, type="integer", minimum=1, description="older running attempts are dead"),
         "staging_days": Param(14, type="integer", minimum=1, description="older unpublished work is removed"),
+        "study_days": Param(365, type="integer", minimum=1, description="older searches for parameters are removed"),
         "drill_again": Param(False, type="boolean", description="repeat this month's rollback drill though it passed"),
     },
 ) as maintenance:
@@ -44,6 +45,12 @@ with DAG(
         return sweep_staging(params["staging_days"], dry_run=params["dry_run"])
 
     @task
+    def sweep_studies(params: dict) -> dict[str, list[str]]:
+        from pipelines.maintenance import sweep_studies
+
+        return sweep_studies(params["study_days"], dry_run=params["dry_run"])
+
+    @task
     def rollback_drill(params: dict) -> dict[str, str]:
         from pipelines.maintenance import require_passed, rollback_drill
 
@@ -51,4 +58,4 @@ with DAG(
         require_passed(found)
         return found
 
-    reconcile_aliases(), reap_attempts(), sweep_staging(), rollback_drill()
+    reconcile_aliases(), reap_attempts(), sweep_staging(), sweep_studies(), rollback_drill()

@@ -1,4 +1,4 @@
-"""The daily clean-up: drifted registry aliases, attempts of dead runs, leftovers; and each month a rollback drill."""
+"""The daily clean-up: drifted registry aliases, attempts of dead runs, leftovers, old searches; a monthly drill."""
 
 from __future__ import annotations
 
@@ -69,6 +69,17 @@ def sweep_staging(staging_days: int, dry_run: bool = True, home: Home | None = N
         log.info(
             "%s: %d leftover(s)%s", context.name, len(found[context.name]), " (dry run)" if dry_run else " removed"
         )
+    return found
+
+
+def sweep_studies(study_days: int, dry_run: bool = True, home: Home | None = None) -> dict[str, list[str]]:
+    """Removes searches for parameters that nobody worked on for this many days; a dry run only names them."""
+    from pipelines.training.tuning_retention import remove_old
+
+    since = datetime.now(UTC) - timedelta(days=study_days)
+    found = {context.name: remove_old(context, since, dry_run) for context in _contexts(home or Home.resolve())}
+    for name, studies in found.items():
+        log.info("%s: %d old search(es)%s", name, len(studies), " (dry run)" if dry_run else " removed")
     return found
 
 

@@ -130,6 +130,9 @@ def maintenance(
     staging_days: Annotated[
         int, typer.Option(min=1, metavar="N", help="Remove unpublished work older than this.")
     ] = 14,
+    study_days: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Remove searches for parameters older than this.")
+    ] = 365,
     dead_after_hours: Annotated[
         int, typer.Option(min=1, metavar="H", help="End attempts that are 'running' for longer: they were killed.")
     ] = 24,
@@ -151,6 +154,7 @@ def maintenance(
         result["aliases"] = upkeep.reconcile_aliases(home)
         result["dead_attempts_ended"] = upkeep.reap_attempts(dead_after_hours, home)
     result["leftovers"] = upkeep.sweep_staging(staging_days, dry_run=not apply, home=home)
+    result["old_searches"] = upkeep.sweep_studies(study_days, dry_run=not apply, home=home)
     result["rollback_drill"] = upkeep.rollback_drill(home, drill_again, is_recorded=apply)
     show.as_json(result) if json else _maintained(result)
     upkeep.require_passed(result["rollback_drill"])
@@ -162,11 +166,15 @@ def _maintained(result: dict[str, Any]) -> None:
         show.line(f"[bold]{show.escaped(pipeline)}[/bold]  alias 'champion': {show.escaped(state)}")
     for pipeline, count in result.get("dead_attempts_ended", {}).items():
         show.line(f"[bold]{show.escaped(pipeline)}[/bold]  {count} dead attempt(s) ended")
+    done = "removed" if apply else "would be removed"
     for pipeline, paths in result["leftovers"].items():
-        done = "removed" if apply else "would be removed"
         show.line(f"[bold]{show.escaped(pipeline)}[/bold]  {len(paths)} leftover(s) {done}")
         for path in paths:
             show.line(f"  {show.escaped(path)}")
+    for pipeline, studies in result["old_searches"].items():
+        show.line(f"[bold]{show.escaped(pipeline)}[/bold]  {len(studies)} old search(es) {done}")
+        for study in studies:
+            show.line(f"  {show.escaped(study)}")
     for pipeline, text in result["rollback_drill"].items():
         show.line(f"[bold]{show.escaped(pipeline)}[/bold]  rollback drill: {show.escaped(text)}")
     if not apply:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
 from pipelines.ledger.types import Big, FreeText, Json, Key, UtcTime
 
@@ -142,4 +142,40 @@ releases = Table(
     Column("reason", FreeText),
     Column("run_id", Key, nullable=False),
     Column("released_at", UtcTime, nullable=False),
+)
+
+# One row per search for better parameters.
+tuning_studies = Table(
+    "tuning_studies",
+    metadata,
+    Column("study", Key, primary_key=True),
+    Column("pipeline", Key, nullable=False),
+    Column("snapshot_id", Key, nullable=False),
+    Column("partition", Key, nullable=False),
+    Column("metric", Key, nullable=False),
+    Column("direction", Key, nullable=False),  # lower, higher
+    Column("trials", Integer, nullable=False),
+    Column("code_version", Key, nullable=False),
+    Column("first", Json, nullable=False),  # parameters that are tried first: [{"origin", "parameters"}, ...]
+    Column("settings", Json, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+# One row per trial of a search: who tries what, and how it ended.
+tuning_trials = Table(
+    "tuning_trials",
+    metadata,
+    Column("study", Key, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", Key, nullable=False),  # running, complete, pruned, failed
+    Column("owner", Key, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("beat_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("parameters", Json),
+    Column("value", Float),
+    Column("looks", Json),  # [[round or epoch, loss on the validation rows], ...] as far as the pruner looked
+    Column("notes", Json),  # what the pruner keeps of the trial
+    Column("reason", FreeText),
 )

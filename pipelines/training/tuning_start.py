@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipelines.context import Context
+from pipelines.ledger import Row
 from pipelines.models.ranges import Range, ranges_of
 from pipelines.settings.families import Ensemble, Member, SklearnEstimator, TorchMLP
 from pipelines.settings.search import Choices, IntRange
@@ -43,11 +44,18 @@ def _candidates(
         tuned = (record.get("tuning") or {}).get("parameters", {})
         if record["family"] == training.model.family:
             yield f"champion v{champion['version']}", {**_flat(record["parameters"]), **tuned}
-    for earlier in reversed([row for row in studies.of(context.name) if row["study"] != study]):
-        best = best_of(studies.trials(earlier["study"]), earlier["metric"])
+    earlier = newest_judged(studies, context.name, but=study)
+    if earlier:
+        yield f"search of {earlier[0]['partition']}", earlier[1]["parameters"]
+
+
+def newest_judged(studies: Studies, pipeline: str, but: str = "") -> tuple[Row, Row] | None:
+    """The newest search of a pipeline that found something, and its best trial."""
+    for study in reversed([row for row in studies.of(pipeline) if row["study"] != but]):
+        best = best_of(studies.trials(study["study"]), study["metric"])
         if best:
-            yield f"search of {earlier['partition']}", best["parameters"]
-            return
+            return study, best
+    return None
 
 
 def _of_settings(training: Training) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The trials of a search, as rows in the ledger's database: who tries what, and how each trial ended.
 
-Tables of their own, so that workers on any machine share a search, a killed one is gone on with, and what was tried
-stays known. Optuna proposes and prunes from these rows, in memory (`tuning_sampler`). Its own RDBStorage was not taken:
-it numbers a repeated trial anew and counts what the killed one reported, so that a kill would change the search; it
-may begin more trials than were asked for; and a newer Optuna refuses tables that an older one made.
+Workers on any machine share a search, a killed one is gone on with, and what was tried stays known. Optuna proposes and
+prunes from these rows, in memory (`tuning_sampler`). Its own RDBStorage was not taken: it numbers a repeated trial anew
+and counts what the killed one reported, so that a kill would change the search; it may begin more trials than were
+asked for; and a newer Optuna refuses tables that an older one made.
 """
 
 from __future__ import annotations
@@ -14,52 +14,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, Float, Integer, MetaData, Table, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
+from pipelines.ledger.schema import metadata
+from pipelines.ledger.schema import tuning_studies as studies
+from pipelines.ledger.schema import tuning_trials as trials
 from pipelines.ledger.transactions import Row, Transactions, now
-from pipelines.ledger.types import FreeText, Json, Key, UtcTime
 
 COMPLETE, PRUNED, FAILED, RUNNING = "complete", "pruned", "failed", "running"
 FINISHED = (COMPLETE, PRUNED, FAILED)
 BEAT_SECONDS = 15.0
 DEAD_AFTER_SECONDS = 120.0  # the clocks of machines that share a ledger must not be further apart than that
 _MOST_TRIES = 3  # a trial that ends its process each time would end every worker after the other
-
-metadata = MetaData()
-
-studies = Table(
-    "tuning_studies",
-    metadata,
-    Column("study", Key, primary_key=True),
-    Column("pipeline", Key, nullable=False),
-    Column("snapshot_id", Key, nullable=False),
-    Column("partition", Key, nullable=False),
-    Column("metric", Key, nullable=False),
-    Column("direction", Key, nullable=False),  # lower, higher
-    Column("trials", Integer, nullable=False),
-    Column("code_version", Key, nullable=False),
-    Column("first", Json, nullable=False),  # parameters that are tried first: [{"origin", "parameters"}, ...]
-    Column("settings", Json, nullable=False),
-    Column("created_at", UtcTime, nullable=False),
-)
-
-trials = Table(
-    "tuning_trials",
-    metadata,
-    Column("study", Key, primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("state", Key, nullable=False),
-    Column("owner", Key, nullable=False),
-    Column("tries", Integer, nullable=False),
-    Column("beat_at", UtcTime, nullable=False),
-    Column("started_at", UtcTime, nullable=False),
-    Column("ended_at", UtcTime),
-    Column("parameters", Json),
-    Column("value", Float),
-    Column("looks", Json),  # [[round or epoch, loss on the validation rows], ...] as far as the pruner looked
-    Column("notes", Json),  # what the pruner keeps of the trial
-    Column("reason", FreeText),
-)
 
 
 @dataclass(frozen=True)
@@ -79,8 +45,9 @@ class Studies(Transactions):
         self._repeated("creating the tables of searches", self._create)
 
     def _create(self) -> None:
-        with self._write("study tuning") as connection:
-            metadata.create_all(connection)
+        """What is missing: a replay searches in a database of its own, and a ledger may be older than searches."""
+        with self._write("schema") as connection:
+            metadata.create_all(connection, [studies, trials])
 
     def open(self, study: str, **values: Any) -> Row:
         """The search of this name, made with these values when it does not exist yet."""
@@ -103,6 +70,23 @@ class Studies(Transactions):
     def trials(self, study: str) -> list[Row]:
         """In the order of their numbers."""
         return self._rows(select(trials).where(trials.c.study == study).order_by(trials.c.number))
+
+    def idle(self, pipeline: str, since: datetime) -> list[str]:
+        """Searches that nobody has worked on since then, oldest first."""
+        at_work = select(trials.c.study).where(trials.c.beat_at >= since)
+        query = select(studies).where(studies.c.pipeline == pipeline, studies.c.created_at < since)
+        query = query.where(studies.c.study.not_in(at_work)).order_by(studies.c.created_at, studies.c.study)
+        return [row["study"] for row in self._rows(query)]
+
+    def forget(self, study: str) -> None:
+        """Removes a search with its trials."""
+
+        def work() -> None:
+            with self._write(f"study {study}") as connection:
+                for table in (trials, studies):
+                    connection.execute(delete(table).where(table.c.study == study))
+
+        self._repeated("removing a search", work)
 
     def claim(self, study: str, count: int, owner: str, in_order: bool, is_gone: Callable[[str], bool]) -> Claim | bool:
         """The next of `count` trials for this owner; False while only others are at work, True when all have ended.

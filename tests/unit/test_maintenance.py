@@ -15,7 +15,8 @@ from sqlalchemy import create_engine, update
 from pipelines.context import Context
 from pipelines.home import Home
 from pipelines.ledger import schema
-from pipelines.maintenance import reap_attempts, reconcile_aliases, sweep_staging
+from pipelines.maintenance import reap_attempts, reconcile_aliases, sweep_staging, sweep_studies
+from pipelines.training.tuning_study import COMPLETE, FAILED, Studies
 from pipelines.verify import verify
 from tests.builders import PAYMENTS, context
 from tests.conftest import write_config
@@ -98,6 +99,43 @@ def test_sweep_takes_old_leftovers_and_nothing_that_is_referenced(run: Context, 
     assert verify(run)["problems"] == []
     assert sweep_staging(14, dry_run=False, home=run.home) == {"scratch": [], "payments": []}
     assert run_all(again(run, "run-3"))["state"] == "unchanged"  # staged scores are made again when they are wanted
+
+
+# -- searches -----------------------------------------------------------------------------------------------------
+
+
+def searched(run: Context, study: str, days_ago: float, state: str = COMPLETE) -> None:
+    """A search with one trial that ended so many days ago."""
+    studies, moment = Studies(run.home.ledger_url), datetime.now(UTC) - timedelta(days=days_ago)
+    facts = {"snapshot_id": study, "partition": "2026-03-05", "metric": "roc_auc", "direction": "higher"}
+    studies.open(study, pipeline=run.name, trials=1, code_version="c", first=[], settings={}, **facts)
+    studies.claim(study, 1, "worker", False, lambda _: False)
+    assert studies.end(study, 0, "worker", state, value=0.7 if state == COMPLETE else None)
+    with create_engine(run.home.ledger_url).begin() as connection:
+        for table, column in ((schema.tuning_studies, "created_at"), (schema.tuning_trials, "beat_at")):
+            connection.execute(update(table).where(table.c.study == study).values({column: moment}))
+
+
+def test_old_searches_go_but_the_champions_and_the_newest_that_found_something(run: Context) -> None:
+    champion(run)
+    searched(run, "of the champion", days_ago=40)
+    row = run.ledger.model(run.name, 1)
+    kept = {name: row[name] for name in ("run_id", "as_of", "mlflow_run_id", "artifact_uri", "artifact_sha256")}
+    run.ledger.record_model(run.name, **kept, record={"tuning": {"study": "of the champion"}})
+    searched(run, "old", days_ago=35)
+    searched(run, "next begins here", days_ago=33)
+    searched(run, "found nothing", days_ago=32, state=FAILED)
+    searched(run, "begun then, at work today", days_ago=31, state=FAILED)
+    studies = Studies(run.home.ledger_url)
+    studies.claim("begun then, at work today", 2, "worker", False, lambda _: False)
+    assert sweep_studies(50, dry_run=False, home=run.home) == {"payments": []}
+    assert sweep_studies(30, home=run.home) == {"payments": ["old", "found nothing"]}
+    assert len(studies.of(run.name)) == 5  # a dry run
+    assert sweep_studies(30, dry_run=False, home=run.home) == {"payments": ["old", "found nothing"]}
+    left = {row["study"]: len(studies.trials(row["study"])) for row in studies.of(run.name)}
+    assert left == {"of the champion": 1, "next begins here": 1, "begun then, at work today": 2}
+    assert studies.trials("old") == []
+    assert sweep_studies(30, dry_run=False, home=run.home) == {"payments": []}
 
 
 # -- aliases ------------------------------------------------------------------------------------------------------
