@@ -60,8 +60,8 @@ def rollback(context: Context, version: int | None, actor: str, reason: str) -> 
 
 
 def replay(context: Context, version: int, inputs: Moment = "recorded", settings: Moment = "recorded") -> Summary:
-    """Rebuilds a version apart from everything and compares; see `pipelines.training.rebuilding`."""
-    from pipelines.training.rebuilding import replay as step
+    """Rebuilds a version apart from everything and compares; see `pipelines.training.replaying`."""
+    from pipelines.training.replaying import replay as step
 
     return step(context, version, inputs, settings)
 

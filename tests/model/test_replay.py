@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from typer.testing import CliRunner, Result
 from pipelines.cli import app
 from pipelines.context import Context
 from pipelines.errors import ModelError
+from pipelines.home import Home
 from pipelines.training import replay, snapshot, train, tune
 from tests.builders import PAYMENTS
 from tests.conftest import write_config
 from tests.model.feeds import TRAINING, arrivals, at, day, learnable
-from tests.scoring import file_digests
+from tests.model.test_warm_start import MORE, NETWORK, TREES, crown
 
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04")
 COMPARED = ("config", "rows", "parameters", "metrics", "predictions", "artifact")
@@ -38,9 +41,10 @@ def different(result: dict[str, Any]) -> set[str]:
 def published(run: Context) -> dict[str, str]:
     """Everything that a replay must leave alone: tables, models, registry, and what the ledger says of them."""
     files = {
-        name: digest
-        for name, digest in file_digests(run.home.root).items()
-        if name.split("/")[0] in ("tables", "models", "exports") or name.startswith("mlflow/artifacts")
+        f"{place}/{entry.name}": hashlib.sha256(stored.read(entry.name) or b"").hexdigest()
+        for place in ("tables", "models", "exports", "mlflow/artifacts")
+        for stored in (run.home.files(place),)
+        for entry in stored.entries()
     }
     facts = [run.ledger.models(run.name), run.ledger.champions(run.name), run.ledger.decisions(run.name)]
     return files | {"ledger": str(facts)}
@@ -49,6 +53,15 @@ def published(run: Context) -> dict[str, str]:
 @pytest.fixture
 def run(new_home: Any) -> Context:
     made: Context = new_home("2026-03-04")
+    learnable(made, DAYS)
+    return made
+
+
+@pytest.fixture
+def in_a_bucket(new_home: Callable[..., Context], s3_root: str, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """The same in S3; ledger and MLflow stay on this machine."""
+    monkeypatch.setenv("NIGHTSHIFT_STORAGE", s3_root)
+    made = new_home("2026-03-04")
     learnable(made, DAYS)
     return made
 
@@ -205,6 +218,44 @@ def test_rows_that_were_tampered_with_are_noticed(run: Context) -> None:
     result = replay(run, version)
     assert result["verdict"] == "different"
     assert result["differences"][0].startswith(f"input: partition {DAYS[0]}: 1 row changed (row ")
+
+
+@pytest.mark.parametrize("model", [TREES, NETWORK], ids=["xgboost", "torch"])
+def test_a_version_that_went_on_from_another_is_rebuilt_on_another_machine(
+    in_a_bucket: Context, tmp_path: Path, model: dict[str, Any]
+) -> None:
+    """Only the bucket and the ledger are shared: rows, and the parent's files, come from there."""
+    run = in_a_bucket
+    warm = TRAINING | {"model": model, "warm_start": MORE[model["family"]]}
+    first = at(run, DAYS[2], run_id="retrain-1", training=warm)
+    crown(first, trained(first))
+    second = at(run, DAYS[3], run_id="retrain-2", training=warm)
+    assert trained(second) == 2
+    assert run.ledger.model(run.name, 2)["record"]["warm_start"]["parent"]["version"] == 1
+    run.home.files("staging").remove_folder(run.name)
+    before = published(run)
+    elsewhere = replace(second, home=Home(tmp_path / "elsewhere", run.home.config), run_id="replay-1")
+    for version in (1, 2):
+        result = replay(elsewhere, version)
+        assert (result["verdict"], result["differences"], result["surroundings"]) == ("equal", [], [])
+    assert published(run) == before
+    assert list(run.home.files("staging").entries()) == []
+    assert list(elsewhere.home.scratch.iterdir()) == []
+
+
+def test_old_rows_are_found_in_a_bucket_as_long_as_they_are_there(in_a_bucket: Context) -> None:
+    run = in_a_bucket
+    version = trained(run)
+    run.home.files("staging").remove_folder(run.name)
+    tables = run.home.files("tables", run.name, "features")
+    (old,) = [entry.name for entry in tables.entries(f"partition={DAYS[1]}/")]
+    one_row_changed(run)
+    assert replay(run, version)["verdict"] == "equal"
+    result = replay(run, version, inputs="today")
+    assert result["differences"][0].startswith(f"input: partition {DAYS[1]}: 1 row changed (row {DAYS[1]}-3 amount_eur")
+    tables.remove(old)  # what a vacuum does
+    with pytest.raises(ModelError, match=r"E-REPLAY-GONE payments version 1: 'features' .* '2026-03-02' are gone"):
+        replay(run, version)
 
 
 def test_labels_that_arrived_later_change_nothing(new_home: Any) -> None:
