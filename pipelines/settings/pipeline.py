@@ -13,9 +13,10 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_v
 from pipelines.partitions import Grain, Partition, parse_partition, partition_at
 from pipelines.settings.base import Name, Settings, Share
 from pipelines.settings.features import FeatureGroup, Features
+from pipelines.settings.gate import Gate, gate_problems
 from pipelines.settings.source import Dimension, LabelSource, Source
 from pipelines.settings.tasks import CLASS_TASKS, UNLABELLED_TASKS
-from pipelines.settings.training import Gate, Label, LabelRules, Retrain, Training
+from pipelines.settings.training import Label, LabelRules, Retrain, Training
 
 
 def _known_zone(zone: str) -> str:
@@ -186,6 +187,7 @@ class Pipeline(Settings):
     def _columns_exist(self) -> Pipeline:
         problems = [*_unknown_columns(self), *_confidence_problems(self)]
         problems += _label_problems(self)
+        problems += gate_problems(self.gate, self.training.task if self.training else None, self.label is not None)
         if self.partition == "hour" and self.timezone != "UTC":
             problems.append("'partition: hour' needs 'timezone: UTC' (a local hour can happen twice)")
         if self.end and self.end < self.start:

@@ -1,4 +1,4 @@
-"""Settings of training, of labels and of the gate."""
+"""Settings of training and of labels."""
 
 from __future__ import annotations
 
@@ -142,45 +142,6 @@ def _checkpoint_problems(training: Training) -> Iterator[str]:
     members = model.members.values() if isinstance(model, Ensemble) else [model]
     if training.checkpoints and all(isinstance(one, SklearnEstimator) for one in members):
         yield "'checkpoints' must be left out: an estimator of scikit-learn is fitted at once"
-
-
-class Gate(Settings):
-    """What a challenger must show. Named policies fill in values; a value given here wins over the policy."""
-
-    policy: Literal["default", "strict", "bootstrap"] = "default"
-    margin: float | None = Field(None, description="gain over the champion whose lower bound must be reached")
-    confidence: Share | None = Field(None, description="of the one-sided bootstrap bound")
-    resamples: PositiveInt | None = None
-    min_holdout_rows: PositiveInt | None = None
-    floor: float | None = Field(None, description="absolute value of the metric that must be reached")
-    slices: tuple[Name, ...] = Field((), description="columns whose values are judged apart")
-    slice_min_rows: PositiveInt = 100
-    slice_margin: float | None = Field(None, description="loss on a slice that is still accepted")
-    max_calibration_error: Share | None = None
-    max_seconds_per_1000_rows: float | None = None
-    max_megabytes: float | None = None
-    min_agreement: float | None = Field(
-        None,
-        ge=-1,
-        le=1,
-        description="without labels: adjusted Rand index with the champion's segments, or rank correlation with its "
-        "scores of anomalies; default 0.5, `strict` 0.8",
-    )
-    flagged_share: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="anomalies without labels: share of the training rows that is flagged; default 0.01",
-    )
-    max_flagged_share: Share | None = Field(
-        None, description="anomalies without labels: most of the holdout that may then be flagged; default 0.05"
-    )
-    shadow: PositiveInt | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="partitions that a challenger scores beside the champion before realised labels judge both; none: "
-        "the gate's word promotes at once",
-    )
 
 
 class Retrain(Settings):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,16 @@ from pipelines.context import Context
 from pipelines.errors import DataError, ModelError, StorageError, names
 from pipelines.explanations.heatmaps import picture_files
 from pipelines.models import load_model
-from pipelines.models.fitting import Recipe, Rows, fit
 from pipelines.models.model import Model
 from pipelines.settings.tasks import TWO_VALUED_TASKS
 from pipelines.settings.training import Training
 from pipelines.storage.durable import canonical_json
+from pipelines.training.baselines import baselines
+from pipelines.training.candidates import CHALLENGER, CHAMPION, Candidate, Evaluation
 from pipelines.training.dataset import TARGET, Frozen, read_frozen, required
 from pipelines.training.fit_step import rounded
 from pipelines.training.metrics import metrics, wanted_metric
 from pipelines.training.policy import policy_of
-from pipelines.training.tuning import recipe_of, training_rows
 from pipelines.training.uncertainty import covered
 from pipelines.training.unlabelled import (
     AGREEMENT,
@@ -37,50 +36,7 @@ from pipelines.training.unlabelled import (
 )
 from pipelines.training.warm_start import seen_by
 
-CHALLENGER, CHAMPION, CONSTANT, LINEAR = "challenger", "champion", "constant", "linear"
 _TIMED_ROWS = 20_000
-# Its linear program takes seconds for these and minutes for ten times as many.
-_ROWS_OF_A_LINEAR_QUANTILE = 2_000
-# The plain model of each task. Of anomalies: the distance from the mean, in standard deviations.
-_PLAIN: dict[str, tuple[str, dict[str, Any]]] = {
-    "binary": ("LogisticRegression", {"max_iter": 300}),
-    "multiclass": ("LogisticRegression", {"max_iter": 300}),
-    "regression": ("Ridge", {}),
-    "quantile": ("QuantileRegressor", {"alpha": 0.0}),
-    "anomaly": ("KMeans", {"n_clusters": 1}),
-}
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One model on the holdout. `scores` is `(n,)` or `(n, k)`; None with a `problem` when it could not score."""
-
-    name: str
-    scores: np.ndarray | None
-    version: int | None = None
-    problem: str | None = None
-    seconds_per_1000_rows: float | None = None
-    megabytes: float | None = None
-    holdout_digest: str = ""
-    coverage: tuple[float, float] | None = None  # of its intervals: promised and realised
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Everything the gate looks at. Arrays are aligned with the holdout's rows; `groups` are integer codes."""
-
-    task: str
-    metric: str
-    labels: np.ndarray
-    candidates: Mapping[str, Candidate]
-    holdout_digest: str
-    partitions: list[str]
-    groups: np.ndarray | None = None
-    slices: Mapping[str, np.ndarray] = field(default_factory=dict)
-    champion_overlap: float = 0.0
-    quantile: float | None = None
-    is_labelled: bool = True
-    unlabelled: Mapping[str, Measured] = field(default_factory=dict)
 
 
 def evaluate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
@@ -159,7 +115,7 @@ def evaluate_candidates(context: Context, snapshot_id: str, version: int) -> Eva
     if champion:
         candidates[CHAMPION] = _registered(context, CHAMPION, champion["version"], holdout, frozen)
     if context.pipeline.label is not None:
-        candidates |= {one.name: one for one in _baselines(context, frozen, holdout, digest)}
+        candidates |= {one.name: one for one in baselines(context, frozen, holdout, digest)}
     return Evaluation(
         task=training.task,
         metric=_metric(context, training),
@@ -168,12 +124,24 @@ def evaluate_candidates(context: Context, snapshot_id: str, version: int) -> Eva
         holdout_digest=digest,
         partitions=frozen.holdout_partitions,
         groups=_codes(holdout, training.group),
-        slices={name: np.asarray(holdout[name].to_pylist(), dtype=object) for name in context.pipeline.gate.slices},
+        slices=_columns(holdout, context.pipeline.gate.slices),
+        sensitive=_columns(holdout, context.pipeline.gate.sensitive),
+        champion_age_days=_age(context, champion["version"]) if champion else None,
         champion_overlap=_overlap(context, frozen, champion["version"]) if champion else 0.0,
         quantile=training.quantile,
         is_labelled=context.pipeline.label is not None,
         unlabelled=_measured(context, frozen, holdout, candidates),
     )
+
+
+def _columns(holdout: pa.Table, names: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(holdout[name].to_pylist(), dtype=object) for name in names}
+
+
+def _age(context: Context, champion: int) -> float:
+    """Days between the moments up to which champion and challenger may have seen data."""
+    seen_up_to = context.ledger.model(context.name, champion)["as_of"]
+    return float((context.partition.end - seen_up_to).total_seconds() / 86_400)
 
 
 def _metric(context: Context, training: Training) -> str:
@@ -252,47 +220,6 @@ def aligned(scores: np.ndarray, own: Sequence[str], wanted: Sequence[str]) -> np
             result[:, column] = scores[:, list(own).index(name)]
     result[np.isnan(scores).any(axis=1)] = np.nan
     return result
-
-
-def _baselines(context: Context, frozen: Frozen, holdout: pa.Table, digest: str) -> list[Candidate]:
-    """What anybody could do without a model: the training mean, and a plain linear model on the numeric features."""
-    training, _ = required(context)
-    rows, _validation = training_rows(context, frozen)
-    constant = Candidate(CONSTANT, _constant(training, rows, holdout.num_rows, frozen.classes), holdout_digest=digest)
-    try:
-        scores = _linear(context, frozen, rows).predict(holdout)
-    except (ModelError, DataError, ValueError) as error:
-        return [constant, Candidate(LINEAR, None, problem=str(error), holdout_digest=digest)]
-    return [constant, Candidate(LINEAR, scores, holdout_digest=digest)]
-
-
-def _constant(training: Training, rows: Rows, count: int, classes: list[str]) -> np.ndarray:
-    if training.task == "multiclass":
-        shares = np.bincount(rows.target.astype(int), minlength=len(classes)) / len(rows)
-        return np.tile(shares, (count, 1))
-    if training.quantile is not None:
-        return np.full(count, np.quantile(rows.target, training.quantile))
-    return np.full(count, rows.target.mean())
-
-
-def _linear(context: Context, frozen: Frozen, rows: Rows) -> Model:
-    recipe = recipe_of(context, frozen)
-    readable = {name: kind for name, kind in frozen.types.items() if kind in ("number", "text")}
-    if not readable:
-        raise ModelError("E-GATE-BASELINE", context.name, "there is no number and no text for a linear baseline")
-    if recipe.training.task == "quantile":
-        rows = rows.take(np.arange(len(rows)) % max(1, len(rows) // _ROWS_OF_A_LINEAR_QUANTILE) == 0)
-    estimator, parameters = _PLAIN[recipe.training.task]
-    plain = Training.model_validate(
-        {
-            "task": recipe.training.task,
-            "quantile": recipe.training.quantile,
-            "model": {"family": "sklearn", "estimator": estimator, "parameters": parameters},
-            "missing": {"default": {"strategy": "median"}},
-            "seed": recipe.training.seed,
-        }
-    )
-    return fit(Recipe(plain, readable, recipe.classes, recipe.threads), rows, None)
 
 
 def _overlap(context: Context, frozen: Frozen, champion: int) -> float:

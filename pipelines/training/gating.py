@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,16 @@ import numpy as np
 from pipelines.context import Context
 from pipelines.ledger import Row
 from pipelines.report.model_card import write_card
+from pipelines.storage.durable import canonical_json
+from pipelines.training.budget import tests_per_year
+from pipelines.training.candidates import CHALLENGER, CHAMPION
 from pipelines.training.dataset import Frozen, read_frozen, required
 from pipelines.training.decision import Decision, decide
-from pipelines.training.evaluation import CHALLENGER, CHAMPION, evaluate_candidates
-from pipelines.training.policy import Check, policy_of
+from pipelines.training.evaluation import evaluate_candidates
+from pipelines.training.leakage import Sides, leakage_checks
+from pipelines.training.policy import Check, Policy, policy_of
 from pipelines.training.promotion import promotion_of
-from pipelines.training.registry import annotate
+from pipelines.training.registry import annotate, attach
 
 
 def gate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
@@ -28,11 +33,16 @@ def gate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
     training, _ = required(context)
     evaluation = evaluate_candidates(context, snapshot_id, version)
     policy = policy_of(context.pipeline.gate)
-    decision = decide(evaluation, policy, training.seed, _run_checks(context, frozen))
+    tests = tests_per_year(context)
+    before = [*_run_checks(context, frozen), *_leakage_checks(context, frozen, policy)]
+    decision = decide(evaluation, policy, training.seed, before, tests)
     champion = evaluation.candidates.get(CHAMPION)
     numbers = {
         **decision.numbers(),
         "policy": context.pipeline.gate.policy,
+        "tests_per_year": tests,
+        "alpha": policy.alpha(tests),
+        "champion_age_days": evaluation.champion_age_days,
         "metric": evaluation.metric,
         "champion": champion.version if champion else None,
         "champion_overlap": evaluation.champion_overlap,
@@ -43,6 +53,7 @@ def gate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
         },
         "snapshot_id": snapshot_id,
     }
+    numbers = plain(numbers)
     context.ledger.record_decision(
         context.name,
         "gate",
@@ -51,9 +62,9 @@ def gate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
         outcome=decision.outcome,
         model_version=version,
         reasons=decision.reasons,
-        numbers=plain(numbers),
+        numbers=numbers,
     )
-    _tell_mlflow(context, version, decision)
+    _tell_mlflow(context, version, decision, numbers)
     write_card(context, version)
     return {
         "state": "done",
@@ -105,9 +116,25 @@ def _run_checks(context: Context, frozen: Frozen) -> list[Check]:
     return [data, hindsight]
 
 
-def _tell_mlflow(context: Context, version: int, decision: Decision) -> None:
-    tags = {"gate.outcome": decision.outcome, "gate.reasons": "; ".join(decision.reasons)}
+def _leakage_checks(context: Context, frozen: Frozen, policy: Policy) -> Iterator[Check]:
+    training, label = required(context)
+    if policy.leakage is None:
+        return
+    train, holdout = (frozen.table(context, part) for part in ("train", "holdout"))
+    sides = Sides(train, holdout, training.task, frozen.types, context.pipeline.key, training.group)
+    yield from leakage_checks(sides, policy.leakage, label is not None)
+
+
+def _tell_mlflow(context: Context, version: int, decision: Decision, numbers: dict[str, Any]) -> None:
+    """The outcome as tags, each check as a metric, and `gate.json` with every number and the exact holdout."""
+    tags = {
+        "gate.outcome": decision.outcome,
+        "gate.reasons": "; ".join(decision.reasons),
+        "gate.holdout": numbers["holdout"]["digest"],
+    }
     annotate(context, version, tags, {f"gate.{check.name}.passed": float(check.passed) for check in decision.checks})
+    facts = {"outcome": decision.outcome, "reasons": decision.reasons, **numbers}
+    attach(context, version, {"gate.json": canonical_json(facts)})
 
 
 def plain(value: Any) -> Any:

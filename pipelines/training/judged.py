@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.training.bootstrap import intervals
-from pipelines.training.evaluation import CHALLENGER, CHAMPION, Evaluation, rounded
+from pipelines.training.candidates import CHALLENGER, CHAMPION, Evaluation
+from pipelines.training.fit_step import rounded
 from pipelines.training.metrics import calibration_curve, direction, metric
 
 CONFIDENCE = 0.95

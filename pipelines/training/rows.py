@@ -40,7 +40,8 @@ def pinned(context: Context) -> Pinned:
 
 def carried_columns(context: Context, training: Training) -> list[str]:
     """Columns that grouping, slicing and weighing need beside the features' own table."""
-    return sorted({*training.group, *context.pipeline.gate.slices, *([training.weight] if training.weight else [])})
+    gate = context.pipeline.gate
+    return sorted({*training.group, *gate.slices, *gate.sensitive, *([training.weight] if training.weight else [])})
 
 
 def labelled_rows(context: Context, engine: Engine, partitions: Sequence[str]) -> ir.Table:
@@ -142,7 +143,7 @@ def _require_columns(context: Context, wanted: Sequence[str], known: Sequence[st
         raise ConfigError(
             "E-CONFIG-COLUMN",
             context.name,
-            f"training.group, training.weight and gate.slices name the unknown columns {names(unknown)}",
+            f"training.group and .weight, gate.slices and .sensitive name the unknown columns {names(unknown)}",
             f"Known: {names(sorted(known))}.",
         )
 

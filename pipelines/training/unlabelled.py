@@ -20,7 +20,7 @@ from pipelines.training.policy import Check, Outcome, Policy
 
 if TYPE_CHECKING:
     from pipelines.models.model import Model
-    from pipelines.training.evaluation import Evaluation
+    from pipelines.training.candidates import Evaluation
 
 SILHOUETTE, AGREEMENT = "silhouette", "agreement"
 _CHALLENGER, _CHAMPION = "challenger", "champion"
@@ -110,7 +110,7 @@ def own_question(task: str, scores: np.ndarray) -> tuple[str, np.ndarray]:
     return "roc_auc", (strange > np.quantile(strange, 1 - _EXPLAINED_SHARE)).astype(np.float64)
 
 
-def unlabelled_checks(evaluation: Evaluation, policy: Policy, seed: int) -> Iterator[Check]:
+def unlabelled_checks(evaluation: Evaluation, policy: Policy, alpha: float, seed: int) -> Iterator[Check]:
     """The gate's rules for a challenger whose scores are finite and differ."""
     if evaluation.task == "segments":
         yield from _segment_checks(evaluation, policy)
@@ -125,7 +125,7 @@ def unlabelled_checks(evaluation: Evaluation, policy: Policy, seed: int) -> Iter
         yield Check("champion", False, f"the champion (version {champion.version}) could not be judged: {why}")
         return
     if evaluation.task == "segments":
-        yield _better_apart(evaluation, policy, seed)
+        yield _better_apart(evaluation, policy, alpha, seed)
     yield _agreement_check(evaluation, policy)
 
 
@@ -162,21 +162,21 @@ def _anomaly_checks(evaluation: Evaluation, policy: Policy) -> Iterator[Check]:
     yield Check("flagged", bool(share <= policy.max_flagged_share), text, "HOLD", numbers)
 
 
-def _better_apart(evaluation: Evaluation, policy: Policy, seed: int) -> Check:
+def _better_apart(evaluation: Evaluation, policy: Policy, alpha: float, seed: int) -> Check:
     mine, theirs = (_silhouettes_of(evaluation.unlabelled[name]) for name in (_CHALLENGER, _CHAMPION))
     found = compare(
         SILHOUETTE,
         np.zeros(len(mine)),
         mine,
         theirs,
-        confidence=policy.confidence,
+        confidence=1 - alpha,
         resamples=policy.resamples,
         seed=seed,
     )
     passed = bool(np.isfinite(found.lower) and found.lower > policy.margin)
     text = (
         f"mean silhouette {found.challenger:.4f} against {found.other:.4f}: gain {found.gain:+.4f}, at least "
-        f"{found.lower:+.4f} with {found.confidence:.0%} confidence, over champion version "
+        f"{found.lower:+.4f} with {100 * found.confidence:.4g}% confidence, over champion version "
         f"{evaluation.candidates[_CHAMPION].version}, more than {policy.margin:.4f} needed"
     )
     verdict: Outcome = "REJECT" if found.upper < 0 else "HOLD"

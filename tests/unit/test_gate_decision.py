@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.settings.training import Gate
-from pipelines.training.decision import decide, scaled
-from pipelines.training.evaluation import CHALLENGER, CHAMPION, CONSTANT, LINEAR, Candidate, Evaluation
+from pipelines.settings.gate import Gate
+from pipelines.training.candidates import CHALLENGER, CHAMPION, CONSTANT, LINEAR, Candidate, Evaluation
+from pipelines.training.comparison import scaled
+from pipelines.training.decision import decide
 from pipelines.training.policy import POLICIES, Check, Policy, policy_of
 
 ROWS = 400
@@ -228,6 +229,8 @@ def test_the_same_seed_decides_alike_and_every_check_is_kept():
         "baseline constant",
         "baseline linear",
         "champion",
+        "delong",
+        "too good",
         "calibration",
     ]
 

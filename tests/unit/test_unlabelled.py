@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from pipelines.errors import DataError
 from pipelines.models import model_problems
 from pipelines.models.segments import first_names, memberships, named_after
+from pipelines.training.candidates import Candidate, Evaluation
 from pipelines.training.decision import decide
-from pipelines.training.evaluation import Candidate, Evaluation
 from pipelines.training.policy import Policy
 from pipelines.training.unlabelled import Measured, own_question, sampled, score_facts
 from tests import builders
