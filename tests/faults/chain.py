@@ -3,6 +3,7 @@
 main("days", "FIRST,SECOND,...")                whole days, one after another
 main("daily" or "retrain", PARTITION[, FOLDER]) a whole run; FOLDER/<step> becomes the home before that step
 main("step", STEP, PARTITION)                   one step, as a task of Airflow runs it
+main("replay", PARTITION, VERSION)              rebuilds a version; what it says becomes replay.json in the home
 
 Every attempt of a run has the same run id, as Airflow's retries have; CHAIN_RUN names another run, CHAIN_PIPELINE
 another pipeline. Runs that share a
@@ -51,6 +52,11 @@ def one_step(step: str, partition: str) -> str:
     return state
 
 
+def rebuilt(partition: str, version: str) -> None:
+    summary = call_step(PIPELINE, partition, "replay", "replay", arguments={"version": int(version)})
+    (Home.resolve().root / "replay.json").write_text(json.dumps(summary))
+
+
 def whole_run(steps: tuple[str, ...], partition: str, folder: str | None = None) -> None:
     has_scores = True
     for step in steps:
@@ -88,5 +94,7 @@ def _run(what: str, *arguments: str) -> None:
             whole_run(DAILY, partition)
     elif what == "step":
         one_step(*arguments)
+    elif what == "replay":
+        rebuilt(*arguments)
     else:
         whole_run(DAILY if what == "daily" else RETRAIN, *arguments)
