@@ -57,12 +57,13 @@ def _versions(found: Mapping[str, Any]) -> None:
     has_parents = any(one["parent"] for one in versions)
     parent = ["parent"] if has_parents else []
     value = [metric] if metric else []
-    columns = ["version", "state", *value, "seconds", "data", "code", *parent, "parameters"]
+    columns = ["version", "state", *value, "gain over", "seconds", "data", "code", *parent, "parameters"]
     rows = [_version(one, metric, has_parents) for one in versions]
     order = f"best {metric} of the holdout first" if metric else "newest first"
-    show.table(columns, rows, ["version", *value, "seconds"], title=f"Versions, {order}")
+    show.table(columns, rows, ["version", *value, "gain over", "seconds"], title=f"Versions, {order}")
     if len({one["digests"].get("holdout") for one in versions}) > 1:
-        show.line("[dim]Values of versions with other data were measured on other days.[/dim]")
+        show.line("[yellow]Values of versions with other data were measured on other days[/yellow], maybe easier ones.")
+        show.line("'gain over' is fair: the gate's, against the champion of that day on the same rows.")
     if len(versions) > 1:
         best, second = versions[:2]
         again = f"nightshift experiments {found['pipeline']} --compare {second['version']} {best['version']}"
@@ -75,12 +76,17 @@ def _version(one: Mapping[str, Any], metric: str | None, has_parents: bool) -> l
         f"v{one['version']}",
         _state(one["state"]),
         *([_number(one["metrics"].get(metric))] if metric else []),
+        _gain(one["against_champion"]),
         _number(one["seconds"]),
         str(one["snapshot_id"])[:_SHORT],
         show.escaped(str(one["code"])[:_SHORT]),
         *([parent] if has_parents else []),
         _parameters(one["parameters"]) or show.escaped(one["model"]),
     ]
+
+
+def _gain(found: Mapping[str, Any] | None) -> str:
+    return f"{found['gain']:+.4f} v{found['over']}" if found and found["gain"] is not None else "[dim]-[/dim]"
 
 
 def _searches(searches: Sequence[Mapping[str, Any]]) -> None:
@@ -120,18 +126,23 @@ def _side_by_side(found: Mapping[str, Any]) -> None:
     rows = [
         [word, show.escaped(_fact(first[key])), show.escaped(_fact(second[key]))]
         for word, key in (
-            *(("state", "state"), ("as of", "as_of"), ("model", "model"), ("data", "snapshot_id")),
+            *(("state", "state"), ("knows data up to", "as_of"), ("model", "model"), ("data", "snapshot_id")),
             *(("code", "code"), ("seconds", "seconds"), ("parent", "parent")),
         )
     ]
     show.table(["", *pair], rows, title=f"{found['pipeline']} {pair[0]} and {pair[1]}")
+    is_fair = found["same_holdout"]
     numbers = [
-        [row["metric"], _number(row["first"]), _number(row["second"]), _signed(row["difference"]), _better(row, pair)]
+        [row["metric"], _number(row["first"]), _number(row["second"]), _signed(row["difference"])]
+        + ([_better(row, pair)] if is_fair else [])
         for row in found["metrics"]
     ]
-    show.table(["metric", *pair, "difference", "better"], numbers, [*pair, "difference"])
-    if not found["same_holdout"]:
-        show.line("[dim]Measured on different holdouts: a difference may be that of the days.[/dim]")
+    columns = ["metric", *pair, "difference", *(["better"] if is_fair else [])]
+    show.table(columns, numbers, [*pair, "difference"], title="Each on its own holdout" if not is_fair else "")
+    if not is_fair:
+        show.paragraph("[yellow]Other holdouts[/yellow]: a difference may be that of the days, not of the models.")
+    for text in found["judged"]:
+        show.paragraph(f"[bold]On the same rows[/bold], by the gate: {show.escaped(text)}", 2)
     for key, title in _SUBJECTS.items():
         show.line(f"\n[bold]{title}[/bold]" + ("" if found[key] else "  the same"))
         for text in found[key]:

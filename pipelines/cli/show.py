@@ -100,6 +100,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable
     console().print(grid)
 
 
+def paragraph(text: str, indent: int = 0) -> None:
+    """Rich markup, in a terminal wrapped at words with later lines indented; one line where output is piped."""
+    from rich.text import Text
+
+    screen = console()
+    if not screen.is_terminal:
+        screen.print(text, soft_wrap=True)
+        return
+    for number, part in enumerate(Text.from_markup(text).wrap(screen, max(screen.width - indent, 20))):
+        screen.print(Text(" " * (indent if number else 0)) + part)
+
+
 def line(text: str) -> None:
     """One line of Rich markup on stdout, never wrapped."""
     console().print(text, soft_wrap=True)

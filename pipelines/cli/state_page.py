@@ -9,6 +9,7 @@ from pipelines.cli import show
 
 State = Mapping[str, Any]
 _MOST_COLUMNS = 5
+_INDENT = 10  # of what is told of a partition, under its name
 
 
 def overview(states: Sequence[State]) -> None:
@@ -47,6 +48,7 @@ def one_pipeline(state: State) -> None:
     numbers = ["read", "clean", "quar.", "dupl.", "scored"]
     show.table(columns, [_cells(row) for row in reversed(state["partitions"])], numbers)
     _stopped(state["partitions"])
+    _drift(state["partitions"])
     _gates(state["gates"])
 
 
@@ -55,9 +57,10 @@ def _champion(state: State) -> None:
     if champion is None:
         show.line(f"champion  none yet: nothing is scored. nightshift retrain {show.escaped(state['pipeline'])}")
         return
-    show.line(
+    show.paragraph(
         f"champion  [green]v{champion['version']}[/green] since {champion['since'][:10]} "
-        f"({champion['action']} by {show.escaped(champion['actor'])}): {show.escaped(champion['reason'])}"
+        f"({champion['action']} by {show.escaped(champion['actor'])}): {show.escaped(champion['reason'])}",
+        _INDENT,
     )
 
 
@@ -74,10 +77,19 @@ def _cells(row: State) -> list[str]:
     ]
 
 
+def _drift(partitions: Sequence[State]) -> None:
+    """Why the monitor did not call the newest partition quiet."""
+    newest = partitions[0]
+    if newest["drift"] in ("WATCH", "RETRAIN"):
+        reasons = show.escaped(" ".join(newest["drift_reasons"]))
+        show.paragraph(f"drift {newest['partition']}  {show.coloured(newest['drift'])}  {reasons}", _INDENT)
+
+
 def _stopped(partitions: Sequence[State]) -> None:
     for row in reversed(partitions):
         if row["error"]:
-            show.line(f"[red]{row['partition']}[/red] stopped at {row['step']}: {show.escaped(row['error'])}")
+            text = f"[red]{row['partition']}[/red] stopped at {row['step']}: {show.escaped(row['error'])}"
+            show.paragraph(text, _INDENT)
         elif row.get("stale_reason"):
             show.line(f"[yellow]{row['partition']}[/yellow] is stale: {show.escaped(row['stale_reason'])}")
 

@@ -11,6 +11,7 @@ from pipelines.cli import show
 from pipelines.cli.app import AS_JSON, NAME, REFUSED, app, used_home
 
 Moment = Literal["recorded", "today"]  # as pipelines.training has it, which brings pyarrow with it
+_WHY = 7  # columns of indent
 _COMPARED = ("rows", "config", "parameters", "metrics", "predictions", "artifact")
 
 
@@ -31,25 +32,29 @@ def history(context: typer.Context, name: NAME, json: AS_JSON = False) -> None:
         show.line("no champion yet")
         show.hint(f"nightshift retrain {name}")
         return
-    columns = ["", "version", "what", "decided", "scores from", "until", "by", "why"]
-    show.table(columns, [_change(row) for row in found["changes"]], ["", "version"])
+    columns = ["", "version", "what", "scores from", "and before", "decided (UTC)", "by"]
+    show.table(columns, [_change(row) for row in found["changes"]], ["", "version"], title=f"Champions of {name}")
+    for row in found["changes"]:
+        show.paragraph(f"[bold]{row['number']}  v{row['version']}[/bold]  {show.escaped(row['reason'])}", _WHY)
+        if row["trigger"]:
+            show.paragraph(f"{' ' * _WHY}[dim]asked for by {show.escaped(row['trigger'])}[/dim]", _WHY)
     if drill := found["drill"]:
         reasons = show.escaped("; ".join(drill["reasons"]))
         word = f"[{'green' if drill['outcome'] == 'PASS' else 'red'}]{drill['outcome']}[/]"
-        show.line(f"rollback drill of {drill['month']}: v{drill['version']} {word}  {reasons}")
+        show.paragraph(f"rollback drill of {drill['month']}: v{drill['version']} {word}  {reasons}", _WHY)
+    else:
+        show.line("[dim]rollback drill: none yet; nightshift maintenance --apply does one[/dim]")
 
 
 def _change(row: Mapping[str, Any]) -> list[str]:
-    why = row["reason"] + (f" (asked for by {row['trigger']})" if row["trigger"] else "")
     return [
         str(row["number"]),
         f"v{row['version']}",
         row["action"],
+        "[dim]no day[/dim]" if row["until"] == row["from"] else row["from"][:10],
+        row["until"][:10] if row["until"] else "[green]now champion[/green]",
         row["decided_at"][:16].replace("T", " "),
-        row["from"][:10],
-        row["until"][:10] if row["until"] else "now",
         show.escaped(row["actor"]),
-        show.escaped(why),
     ]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from pipelines.home import Home
 from pipelines.ledger import Ledger
-from pipelines.report.experiments import direction_of, version_row
+from pipelines.report.experiments import direction_of, judged, version_row
 from pipelines.training.provenance import flat
 from pipelines.training.replay_differences import changed, partition_lines, surrounding_lines
 
@@ -32,6 +34,7 @@ def comparison(home: Home, pipeline: str, first: int, second: int) -> dict[str, 
         "parameters": changed(dict(flat(then["parameters"])), dict(flat(now["parameters"]))),
         "metrics": _metrics(then, now),
         "same_holdout": _holdout(then) == _holdout(now),
+        "judged": _judged(ledger, pipeline, first, second),
     }
 
 
@@ -40,10 +43,21 @@ def _data(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         {"training": one.get("training_partitions") or [], "holdout": one.get("holdout_partitions") or []}
         for one in (then, now)
     ]
-    lines = partition_lines(*sides)
+    lines = together(partition_lines(*sides))
     old, new = (one.get("row_digests") or {} for one in (then, now))
     lines += [f"input: partition {key} has other rows" for key in sorted(old) if key in new and old[key] != new[key]]
     return lines + [f"feature: {line}" for line in changed(then.get("features") or {}, now.get("features") or {})]
+
+
+def together(lines: Sequence[str]) -> list[str]:
+    """Neighbouring partitions that moved alike in one line."""
+    moves = [re.fullmatch(r"input: partition (\S+) (.+)", line) for line in lines]
+    found = []
+    for move, several in groupby((one for one in moves if one), lambda one: one[2]):
+        keys = [one[1] for one in several]
+        which = f"partition {keys[0]}" if len(keys) == 1 else f"{len(keys)} partitions {keys[0]} to {keys[-1]}"
+        found.append(f"input: {which} {move}")
+    return found
 
 
 def _settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -65,6 +79,13 @@ def _metrics(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, 
     """`better`: which of the two (1 or 2), None for equal values, where one has none, and for mere descriptions."""
     old, new = then.get("holdout_metrics") or {}, now.get("holdout_metrics") or {}
     return [_metric(name, old.get(name), new.get(name)) for name in sorted({*old, *new})]
+
+
+def _judged(ledger: Ledger, pipeline: str, first: int, second: int) -> list[str]:
+    """What the gate said when one of the two was the champion and the other its challenger."""
+    found = judged(ledger, pipeline)
+    pairs = [(first, second), (second, first)]
+    return [found[one]["text"] for one, other in pairs if one in found and found[one]["over"] == other]
 
 
 def _metric(name: str, first: float | None, second: float | None) -> dict[str, Any]:

@@ -44,6 +44,21 @@ def version_row(ledger: Ledger, pipeline: str, version: int) -> dict[str, Any]:
     return found
 
 
+def judged(ledger: Ledger, pipeline: str) -> dict[int, dict[str, Any]]:
+    """Per version: what the gate found last against the champion of that day, on the same rows: `over`, `gain`, `text`.
+
+    Without those that met no champion.
+    """
+    found = {}
+    for row in ledger.decisions(pipeline, "gate"):
+        over = row["numbers"].get("champion")
+        for check in row["numbers"].get("checks", []):
+            if over and check["name"] == "champion":
+                gain = (check.get("numbers") or {}).get("gain")
+                found[row["model_version"]] = {"over": over, "gain": gain, "text": check["text"]}
+    return found
+
+
 def direction_of(metric: str) -> str | None:
     """'higher' or 'lower' is better; None for what a model without labels is described by."""
     try:
@@ -56,8 +71,10 @@ def _versions(ledger: Ledger, pipeline: str) -> list[dict[str, Any]]:
     states = _states(ledger, pipeline)
     trained = [row["summary"] or {} for row in ledger.attempts(pipeline) if row["step"] == "train"]
     seconds = {summary["version"]: summary.get("seconds") for summary in trained if "version" in summary}
+    against = judged(ledger, pipeline)
     return [
         _version(row, states.get(row["version"], "registered"), seconds.get(row["version"]))
+        | {"against_champion": against.get(row["version"])}
         for row in ledger.models(pipeline)
     ]
 

@@ -11,12 +11,15 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli import app
 from pipelines.ledger import Ledger
+from pipelines.report.comparison import together
 from pipelines.training.tuning_study import Studies
 from tests.builders import home, utc
 from tests.conftest import ALPHA, write_config
 
 SETTINGS = {"training": {"task": "binary", "metric": None, "quantile": None, "seed": 1}}
 MADE = {"settings": SETTINGS, "python": "3.11.7", "machine": "Linux", "libraries": {"xgboost": "3.2.0"}, "lock": "a"}
+GAIN = {"name": "champion", "passed": True, "text": "roc_auc 0.80 against 0.75", "numbers": {"gain": 0.05}}
+BESIDE = {"champion": 1, "checks": [GAIN]}
 MADE |= {"code": {"pipelines/models": "aaaa"}, "feature_code": {}}
 
 
@@ -84,7 +87,7 @@ def place(tmp_path: Path) -> Path:
             outcome="HOLD" if number == 3 else "PROMOTE",
             model_version=version,
             reasons=[],
-            numbers={},
+            numbers=BESIDE if number == 2 else {},
         )
     for seq, version in enumerate((1, 2)):
         ledger.change_champion(
@@ -204,6 +207,21 @@ def test_two_versions_side_by_side(place: Path) -> None:
     assert data["parameters"] == ["max_depth 3 -> 5"]
     assert [(row["metric"], row["better"]) for row in data["metrics"]] == [("log_loss", 2), ("roc_auc", 2)]
     assert data["same_holdout"] is False
+
+
+def test_on_other_holdouts_the_gate_says_which_is_better_on_the_same_rows(place: Path) -> None:
+    told = {one["version"]: one["against_champion"] for one in found(place)["versions"]}
+    assert told == {1: None, 2: {"over": 1, "gain": 0.05, "text": GAIN["text"]}, 3: None}
+    assert found(place, "--compare", "2", "1")["judged"] == [GAIN["text"]]
+    assert found(place, "--compare", "2", "3")["judged"] == []
+    page = " ".join(call(place, "--compare", "1", "2").stdout.split())
+    assert "On the same rows, by the gate: roc_auc 0.80 against 0.75" in page
+    assert "better" not in page
+
+
+def test_partitions_that_moved_alike_stand_in_one_line() -> None:
+    lines = [f"input: partition 2026-03-0{day} {move}" for day, move in ((1, "a -> b"), (2, "a -> b"), (3, "b -> a"))]
+    assert together(lines) == ["input: 2 partitions 2026-03-01 to 2026-03-02 a -> b", lines[2]]
 
 
 def test_a_version_compared_with_itself_differs_in_nothing(place: Path) -> None:
