@@ -11,10 +11,10 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Bytecode is compiled at install: without it every Airflow process starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo up cluster test quick check format lock bench clean
+.PHONY: help install demo up cluster test quick check format lock bench bench-decisions clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 install: $(VENV)/.installed ## the virtual environment, from the lock
 
@@ -55,6 +55,10 @@ format: install ## write the format
 
 bench: install ## what the daily chain costs, step by step
 	$(BIN)/python -m benchmarks.daily_chain
+
+DATA ?= ../shared/data
+bench-decisions: install ## how often the gate, the monitor and the data gate decide right: docs/decisions_measured.md
+	$(BIN)/python -m benchmarks.decisions --data $(DATA)
 
 LOCK := $(BIN)/uv pip compile -q --python $(BIN)/python --no-header --no-annotate
 lock: install ## resolve the requirements anew into constraints.txt and docker/constraints-cuda.txt
