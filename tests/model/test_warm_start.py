@@ -231,6 +231,7 @@ def test_a_replay_says_when_the_parents_files_are_gone(new_home: Callable[..., C
         ModelError, match=r"E-REPLAY-PARENT payments version 2: it was trained on from version 1 .* its files are gone"
     ):
         replay(night(run, DAYS[3]), 2)
+    assert not [path for path in (run.home.root / "staging" / run.name / "replays").rglob("*") if path.is_file()]
     cold = replay(night(run, DAYS[3], warm_start=None), 2, settings="today")
     assert "config: start of the training from version 1 " in "\n".join(cold["differences"])
     assert cold["verdict"] == "different"
