@@ -18,13 +18,13 @@ from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.errors import ModelError, names
 from pipelines.features import feature_types
-from pipelines.monitoring.labels import matured
 from pipelines.settings.tasks import TWO_VALUED_TASKS, UNLABELLED_TASKS
 from pipelines.settings.training import Label, Training
 from pipelines.storage.digests import RowDigest, combined
 from pipelines.storage.durable import canonical_json, sha256_of
 from pipelines.storage.files import Files
 from pipelines.training.label_rules import check_labels
+from pipelines.training.partition_choice import labelled_partitions
 from pipelines.training.rows import (
     TARGET,
     carried_columns,
@@ -113,12 +113,12 @@ def snapshot(context: Context) -> dict[str, Any]:
     """
     training, label = required(context)
     context = pinned(context)
-    window = choose_partitions(context, training)
+    window, waiting = labelled_partitions(context, training)
     if len(window) <= training.holdout_partitions:
         return {
             "state": "skipped",
             "reason": f"{len(window)} accepted partitions have {'matured labels' if label else 'rows'}; training needs "
-            f"more than the {training.holdout_partitions} of the holdout",
+            f"more than the {training.holdout_partitions} of the holdout" + (f"; {waiting}" if waiting else ""),
         }
     train, holdout = window[: -training.holdout_partitions], window[-training.holdout_partitions :]
     versions = table_versions(context, label, [*train, *holdout])
@@ -137,14 +137,15 @@ def snapshot(context: Context) -> dict[str, Any]:
         *([f"names {json.dumps(namesake, sort_keys=True)}"] if namesake else []),
     )[:16]
     known = known_frozen(context, snapshot_id)
+    waits = {"waiting": waiting} if waiting else {}
     if known and known.is_whole(context):
-        return _summary(known, "unchanged")
+        return _summary(known, "unchanged") | waits
 
     def start(frozen: Frozen) -> dict[str, Any] | None:
         return decide_start(context, frozen, champion)
 
     frozen = freeze(context, snapshot_id, train, holdout, versions, start, namesake)
-    return _summary(frozen, "done")
+    return _summary(frozen, "done") | waits
 
 
 def freeze(
@@ -195,16 +196,7 @@ def required(context: Context) -> tuple[Training, Label | None]:
 
 def choose_partitions(context: Context, training: Training) -> list[str]:
     """The latest accepted partitions whose every label is due, oldest first; the last of them are the holdout."""
-    accepted = {row["partition"] for row in context.ledger.accounting(context.name) if row["state"] == "clean"}
-    built = context.ledger.publications(context.name, "features")
-    usable = [
-        row["partition"]
-        for row in built
-        if row["partition"] in accepted and row["partition"] <= context.key and row["row_count"]
-    ]
-    ripe = matured(context, usable) if context.pipeline.label else usable
-    due = [key for key in ripe if key not in training.exclude_partitions]
-    return due[-training.window_partitions :]
+    return labelled_partitions(context, training)[0]
 
 
 def table_versions(context: Context, label: Label | None, partitions: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -63,9 +64,16 @@ def _check_rates(context: Context, by_day: Sequence[Mapping[str, Any]]) -> None:
             context.where,
             "the share of positive labels is not believable on "
             + names(f"{partition}: {why}" for partition, why in sorted(problems.items())),
-            "The champion stays. If the labels are wrong, list these partitions under training.exclude_partitions or "
-            "have them corrected; if they are right, widen label_rules.",
+            f"The champion stays. If the labels are wrong, have them corrected or write under 'training' of "
+            f"{context.name}.yaml: {_line_to_add(context, problems)}; if they are right, widen label_rules.",
         )
+
+
+def _line_to_add(context: Context, problems: Mapping[str, str]) -> str:
+    """The setting in full, with what it excludes already; ready to be pasted."""
+    training = context.pipeline.training
+    excluded = sorted({*problems, *(training.exclude_partitions if training else ())})
+    return f"exclude_partitions: [{', '.join(json.dumps(key) for key in excluded)}]"
 
 
 def rate_problems(days: Sequence[Mapping[str, Any]], rules: LabelRules) -> dict[str, str]:

@@ -100,6 +100,15 @@ def test_training_data_that_cannot_be_trusted_is_refused(tmp_path, changes, mess
         check(tmp_path, [*QUIET, POISONED], **changes)
 
 
+def test_the_error_holds_the_line_to_add(tmp_path):
+    """With what is excluded already, so that pasting it loses nothing."""
+    changes = {"label_rules": {"max_rate": 0.1}, "training": {"task": "binary", "exclude_partitions": ["2026-03-02"]}}
+    with pytest.raises(ModelError) as error:
+        check(tmp_path, [*QUIET[:1], POISONED], **changes)
+    line = 'exclude_partitions: ["2026-03-02", "2026-03-06"]'
+    assert f"write under 'training' of payments.yaml: {line}; if they are right" in str(error.value)
+
+
 def test_rates_are_a_matter_of_binary_labels(tmp_path):
     check(tmp_path, [day("2026-03-01", 1000, 250.0)], label_rules={"max_rate": 0.1}, training={"task": "regression"})
 
