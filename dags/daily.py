@@ -70,6 +70,16 @@ def _score_and_monitor(pipeline: Pipeline, build_features: StepOperator) -> None
     build_features >> score >> audit >> release >> monitor >> request_retrain >> finish
     build_features >> monitor
     release >> finish
+    if pipeline.gate.shadow:
+        # A leaf: nothing waits for it. After the monitor, whose trigger asks who the champion is; whatever became of
+        # the release, since a shadow that can no longer be judged ends, too.
+        shadow = StepOperator(
+            task_id="shadow",
+            pipeline=pipeline.name,
+            trigger_rule="all_done",
+            **task_arguments(pipeline, "shadow"),
+        )
+        [release, monitor] >> shadow
 
 
 for _pipeline in pipelines_of("daily"):

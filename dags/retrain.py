@@ -75,11 +75,21 @@ def _steps(pipeline: Pipeline) -> None:
         approve = ApprovePromotion(
             task_id="approve",
             subject=f"Promote the challenger of {pipeline.name}?",
-            body=f"{_QUESTION} [All numbers](/nightshift/reports/{pipeline.name}/index.html)",
+            body=f"{_QUESTION}{_after(pipeline)} [All numbers](/nightshift/reports/{pipeline.name}/index.html)",
             defaults="Reject",
             response_timeout=timedelta(hours=pipeline.retrain.approve_timeout_hours),
         )
         gate >> approve >> promote
+
+
+def _after(pipeline: Pipeline) -> str:
+    """What a yes leads to where it is not a promotion at once."""
+    if not pipeline.gate.shadow:
+        return ""
+    return (
+        f" A yes puts it in shadow for {pipeline.gate.shadow} partitions where there is a champion; realised labels "
+        "then decide, and nobody is asked again."
+    )
 
 
 def _tune(pipeline: Pipeline) -> RetrainStep | MappedOperator:

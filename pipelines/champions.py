@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import Any
 
-from pipelines.ledger import Ledger
+from pipelines.ledger import Ledger, Row
+from pipelines.shadows import KIND as SHADOW
 
 
 def champion_history(ledger: Ledger, pipeline: str) -> dict[str, Any]:
-    """`changes`, oldest first, and `drill`, the newest rollback drill (None before the first); times in ISO 8601, UTC.
+    """`changes` and `shadows` (decisions about challengers in shadow), oldest first, and `drill`, the newest rollback
+    drill (None before the first); times in ISO 8601, UTC.
 
     Grain: one change. `trigger` is what asked for the retrain that a promotion came from; `until` is when the next
     champion took over (None: still in force). A champion whose `until` is its `from` never scored a day.
@@ -35,18 +37,25 @@ def champion_history(ledger: Ledger, pipeline: str) -> dict[str, Any]:
         }
         for row, later in zip_longest(rows, rows[1:])
     ]
-    return {"pipeline": pipeline, "changes": changes, "drill": _drill(ledger, pipeline)}
+    return {
+        "pipeline": pipeline,
+        "changes": changes,
+        "shadows": [_decided(row) | {"partition": row["partition"]} for row in ledger.decisions(pipeline, SHADOW)],
+        "drill": _drill(ledger, pipeline),
+    }
 
 
 def _drill(ledger: Ledger, pipeline: str) -> dict[str, Any] | None:
     rows = ledger.decisions(pipeline, "drill")
     if not rows:
         return None
-    newest = rows[-1]
+    return {"month": rows[-1]["partition"]} | _decided(rows[-1])
+
+
+def _decided(row: Row) -> dict[str, Any]:
     return {
-        "month": newest["partition"],
-        "version": newest["model_version"],
-        "outcome": newest["outcome"],
-        "reasons": list(newest["reasons"]),
-        "decided_at": newest["decided_at"].isoformat(timespec="seconds"),
+        "version": row["model_version"],
+        "outcome": row["outcome"],
+        "reasons": list(row["reasons"]),
+        "decided_at": row["decided_at"].isoformat(timespec="seconds"),
     }

@@ -23,7 +23,7 @@ from pipelines.settings.tasks import WIDE_TASKS
 from pipelines.staged import Pin, Shard, champion_for, decide_pin, open_pin, shard_of, why_nothing
 from pipelines.storage.durable import named_errors
 
-__all__ = ["champion_for", "open_model", "plan_shards", "score"]
+__all__ = ["champion_for", "open_model", "plan_shards", "score", "write_scores"]
 
 Summary = dict[str, Any]
 Item = TypeVar("Item")
@@ -101,18 +101,29 @@ def open_model(context: Context, pin: Pin, step: str | None = None) -> Scorer:
     return load_model(context, pin.model_version, step)
 
 
-def _stage(context: Context, pin: Pin, place: Shard, scratch: Path) -> dict[str, Any]:
-    model = open_model(context, pin, "score")
+def write_scores(
+    context: Context, pin: Pin, number: int, paths: tuple[Path, Path], step: str = "score"
+) -> tuple[tuple[int, int], dict[str, str]]:
+    """Writes the scored and the refused rows of one shard into these local files; both counts, and the device used.
+
+    The model scores on the device of this step's resources.
+    """
+    model = open_model(context, pin, step)
     features = pin.features(context)
-    parts = parts_of_shard(features.file_rows(context.key), place.number, pin.shards)
-    files = features.fetch([path for path, _, _ in parts], scratch)  # a shard on another machine fetches no other's
+    parts = parts_of_shard(features.file_rows(context.key), number, pin.shards)
+    # A shard on another machine fetches no other's files.
+    files = features.fetch([path for path, _, _ in parts], paths[0].parent)
     _check_features(context, model, files)
     columns = list(dict.fromkeys(["row_id", *pin.key, *model.features]))
     batches = _rows(files, [(start, stop) for _, start, stop in parts], columns, context.batch_rows)
     schemas = _schemas(model, features.schema(), pin)
-    paths = scratch / place.scored, scratch / place.refused
     counts = _write(paths, _ahead(_split(model, batch, schemas, pin.certainty) for batch in _ahead(batches)), schemas)
-    return place.finish(pin, scratch, *counts, model.used_device())
+    return counts, model.used_device()
+
+
+def _stage(context: Context, pin: Pin, place: Shard, scratch: Path) -> dict[str, Any]:
+    counts, device = write_scores(context, pin, place.number, (scratch / place.scored, scratch / place.refused))
+    return place.finish(pin, scratch, *counts, device)
 
 
 def _check_features(context: Context, model: Scorer, files: list[str]) -> None:

@@ -108,22 +108,35 @@ def why_nothing(context: Context) -> str:
     return "no features were published for this partition"
 
 
+def shadow_pin(context: Context, version: int) -> Pin | None:
+    """What a challenger in shadow scores with, in one shard; None without features. No run keeps it: nothing of it is
+    staged, audited or released."""
+    return _pin(context, version, is_hindsight=False, shards=1, certainty=())
+
+
 def _decided(context: Context) -> Pin | None:
     champion = champion_for(context)
-    features = context.ledger.publication(context.name, "features", context.key)
-    if champion is None or features is None:
+    if champion is None:
         return None
     row, is_hindsight = champion
+    certainty = confidence_columns(context.pipeline)
+    return _pin(context, row["version"], is_hindsight, context.pipeline.score.shards, certainty)
+
+
+def _pin(context: Context, version: int, is_hindsight: bool, shards: int, certainty: tuple[str, ...]) -> Pin | None:
+    features = context.ledger.publication(context.name, "features", context.key)
+    if features is None:
+        return None
     return Pin(
-        model_version=row["version"],
-        artifact_sha256=context.ledger.model(context.name, row["version"])["artifact_sha256"],
+        model_version=version,
+        artifact_sha256=context.ledger.model(context.name, version)["artifact_sha256"],
         is_hindsight=is_hindsight,
         features_version=features["delta_version"],
         features_digest=features["content_digest"],
         features_rows=features["row_count"],
         key=context.pipeline.key,
-        shards=context.pipeline.score.shards,
-        certainty=confidence_columns(context.pipeline),
+        shards=shards,
+        certainty=certainty,
     )
 
 

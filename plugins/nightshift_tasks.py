@@ -81,7 +81,7 @@ LINKS: dict[str, tuple[BaseOperatorLink, ...]] = {
     "validate": (_ReportLink("Data Docs", "{pipeline}/data_docs/{partition}.html"),),
     "monitor": (_ReportLink("Drift report", "{pipeline}/drift/{partition}.html"),),
     "release": (_ReportLink("Morning page", "index.html"),),
-    **{step: (_MlflowLink(),) for step in ("tune", "train", "evaluate", "gate", "promote")},
+    **{step: (_MlflowLink(),) for step in ("tune", "train", "evaluate", "gate", "promote", "shadow")},
 }
 
 

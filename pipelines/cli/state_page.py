@@ -49,7 +49,8 @@ def one_pipeline(state: State) -> None:
     show.table(columns, [_cells(row) for row in reversed(state["partitions"])], numbers)
     _stopped(state["partitions"])
     _drift(state["partitions"])
-    _gates(state["gates"])
+    _decisions("gate", state["gates"])
+    _decisions("shadow", state["shadows"])
 
 
 def _champion(state: State) -> None:
@@ -62,6 +63,8 @@ def _champion(state: State) -> None:
         f"({champion['action']} by {show.escaped(champion['actor'])}): {show.escaped(champion['reason'])}",
         _INDENT,
     )
+    if state["shadow"]:
+        show.line(f"shadow    {show.escaped(state['shadow']['text'])}")
 
 
 def _cells(row: State) -> list[str]:
@@ -94,11 +97,12 @@ def _stopped(partitions: Sequence[State]) -> None:
             show.line(f"[yellow]{row['partition']}[/yellow] is stale: {show.escaped(row['stale_reason'])}")
 
 
-def _gates(gates: Sequence[State]) -> None:
-    for gate in gates[:3]:
-        version = f"v{gate['version']} " if gate["version"] else ""
-        reasons = show.escaped("; ".join(gate["reasons"]))
-        show.line(f"gate {gate['partition']}  {show.coloured(gate['outcome'])}  {version}{reasons}")
+def _decisions(kind: str, rows: Sequence[State]) -> None:
+    """The newest three."""
+    for row in rows[:3]:
+        version = f"v{row['version']} " if row["version"] else ""
+        reasons = show.escaped("; ".join(row["reasons"]))
+        show.line(f"{kind} {row['partition']}  {show.coloured(row['outcome'])}  {version}{reasons}")
 
 
 def sections(story: Mapping[str, Any]) -> None:

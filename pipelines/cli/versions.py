@@ -38,6 +38,9 @@ def history(context: typer.Context, name: NAME, json: AS_JSON = False) -> None:
         show.paragraph(f"[bold]{row['number']}  v{row['version']}[/bold]  {show.escaped(row['reason'])}", _WHY)
         if row["trigger"]:
             show.paragraph(f"{' ' * _WHY}[dim]asked for by {show.escaped(row['trigger'])}[/dim]", _WHY)
+    for row in found["shadows"]:
+        told = show.escaped("; ".join(row["reasons"]))
+        show.line(f"shadow {row['partition']}: v{row['version']} {show.coloured(row['outcome'])}  {told}")
     if drill := found["drill"]:
         reasons = show.escaped("; ".join(drill["reasons"]))
         word = f"[{'green' if drill['outcome'] == 'PASS' else 'red'}]{drill['outcome']}[/]"

@@ -78,7 +78,7 @@ def notes(one: dict[str, Any]) -> list[str]:
     """What explains the state without asking for anything."""
     if one["partitions"] and one["champion"] is None:
         return ["There is no champion yet: the monitor asks for a first model once enough labels have matured."]
-    return []
+    return [f"In shadow: {one['shadow']['text']}."] if one["shadow"] else []
 
 
 def _links(written: set[str], row: dict[str, Any]) -> list[tuple[str, str]]:

@@ -7,8 +7,10 @@ from typing import Any
 
 from pipelines.home import Home
 from pipelines.ledger import Ledger, Row
+from pipelines.shadows import KIND as SHADOW
+from pipelines.shadows import shadow_state
 
-DAILY_STEPS = ("ingest", "validate", "deduplicate", "build_features", "score", "audit", "release", "monitor")
+DAILY_STEPS = ("ingest", "validate", "deduplicate", "build_features", "score", "audit", "release", "monitor", "shadow")
 RETRAIN_STEPS = ("snapshot", "tune", "train", "evaluate", "gate", "approve", "promote")
 _COUNTS = ("read", "clean", "quarantined", "duplicate")
 _STOPPED = ("failed", "refused")
@@ -19,7 +21,9 @@ def status(home: Home, pipeline: str, last: int | None = None) -> dict[str, Any]
 
     Keys: `pipeline`; `champion` (None before the first promotion) and `champions`, both as `_champion` describes;
     `models` (newest first); `partitions` (newest first, at most `last`, grain: one partition, see `_partition`);
-    `gates` (newest first); `retrains` (newest first: partition, run_id, state, step and error of each run);
+    `gates` (newest first); `shadow` (the challenger that scores beside the champion, None without one) and `shadows`
+    (what was decided about such challengers, newest first); `retrains` (newest first: partition, run_id, state, step
+    and error of each run);
     `totals` (counts over the partitions listed).
 
     `last` bounds the partitions and, by the same number, gates and retrain runs. Reads the ledger only: no table is
@@ -37,6 +41,8 @@ def status(home: Home, pipeline: str, last: int | None = None) -> dict[str, Any]
         "models": [_model(row) for row in reversed(models.values())],
         "partitions": partitions,
         "gates": [_decision(row) for row in reversed(ledger.decisions(pipeline, "gate"))][:last],
+        "shadow": shadow_state(ledger, pipeline),
+        "shadows": [_decision(row) for row in reversed(ledger.decisions(pipeline, SHADOW))][:last],
         "retrains": _retrains(attempts)[:last],
         "totals": {name: sum(row[name] or 0 for row in partitions) for name in (*_COUNTS, "scored")},
     }

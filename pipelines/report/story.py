@@ -12,13 +12,18 @@ def story(one: dict[str, Any]) -> list[dict[str, str]]:
     """At most twelve events: `date` (the partition), `kind` (a badge) and `text`.
 
     Refusals and failures (repaired ones too), notable quarantines, withdrawn scores, drift that asked for a look or a
-    retrain, gate decisions and rollbacks. A promotion is told by its gate decision. Decisions about one partition come
-    in the order in which they fell, so that the uppermost one is what holds.
+    retrain, decisions of the gate and about shadows, and rollbacks. A promotion is told by such a decision. Decisions
+    about one partition come in the order in which they fell, so that the uppermost one is what holds.
     """
     events = [(event["date"], "", event) for row in one["partitions"] for event in _of_partition(row)]
+    beside = {row["version"] for row in one["shadows"] if row["outcome"] in ("START", "HOLD")}
     events += [
-        (gate["partition"], gate["decided_at"], _event(gate["partition"], gate["outcome"], _of_gate(gate)))
+        (gate["partition"], gate["decided_at"], _event(gate["partition"], gate["outcome"], _of_gate(gate, beside)))
         for gate in one["gates"]
+    ]
+    events += [
+        (row["partition"], row["decided_at"], _event(row["partition"], f"shadow {row['outcome']}", row["reasons"][0]))
+        for row in one["shadows"]
     ]
     for change in one["champions"]:
         if change["action"] != "promote":
@@ -51,9 +56,10 @@ def _of_partition(row: dict[str, Any]) -> list[dict[str, str]]:
     return found
 
 
-def _of_gate(gate: dict[str, Any]) -> str:
+def _of_gate(gate: dict[str, Any], beside: set[int]) -> str:
+    """`beside`: versions that passed the gate to be put in shadow."""
     verdict = {
-        "PROMOTE": "becomes the champion",
+        "PROMOTE": "passed the gate" if gate["version"] in beside else "becomes the champion",
         "HOLD": "was held back, the champion stays",
         "REJECT": "was rejected, the champion stays",
     }.get(gate["outcome"], "was judged")

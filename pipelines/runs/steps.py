@@ -26,6 +26,7 @@ STEPS: dict[str, str] = {
     "audit": "pipelines.audit:audit",
     "release": "pipelines.release:release",
     "monitor": "pipelines.monitoring:monitor",
+    "shadow": "pipelines.training:shadow",
     "snapshot": "pipelines.training:snapshot",
     "tune": "pipelines.training:tune",
     "train": "pipelines.training:train",
@@ -40,7 +41,7 @@ STEPS: dict[str, str] = {
 # What tells apart the tasks that run one step for one partition.
 _PARTS = ("shard", "worker")
 # Steps after which the morning page has something new to say.
-_TOLD = ("monitor", "gate", "promote", "rollback")
+_TOLD = ("monitor", "shadow", "gate", "promote", "rollback")
 
 
 def step_function(step: str) -> Callable[..., Summary]:

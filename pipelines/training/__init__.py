@@ -45,11 +45,18 @@ def gate(context: Context, snapshot_id: str, version: int) -> Summary:
     return step(context, snapshot_id, version)
 
 
-def promote(context: Context, version: int) -> Summary:
-    """Makes the challenger champion; see `pipelines.training.promotion`."""
+def promote(context: Context, version: int, approved_by: str | None = None) -> Summary:
+    """Makes the challenger champion, or begins its shadow; see `pipelines.training.promotion`."""
     from pipelines.training.promotion import promote as step
 
-    return step(context, version)
+    return step(context, version, approved_by)
+
+
+def shadow(context: Context) -> Summary:
+    """Scores beside the champion, and judges when labels matured; see `pipelines.training.shadow`."""
+    from pipelines.training.shadow import shadow as step
+
+    return step(context)
 
 
 def rollback(context: Context, version: int | None, actor: str, reason: str) -> Summary:
@@ -66,4 +73,4 @@ def replay(context: Context, version: int, inputs: Moment = "recorded", settings
     return step(context, version, inputs, settings)
 
 
-__all__ = ["evaluate", "gate", "promote", "replay", "rollback", "snapshot", "train", "tune"]
+__all__ = ["evaluate", "gate", "promote", "replay", "rollback", "shadow", "snapshot", "train", "tune"]

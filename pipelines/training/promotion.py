@@ -12,12 +12,15 @@ from pipelines.failpoints import reach
 from pipelines.ledger import Row
 from pipelines.models import load_model
 from pipelines.training.registry import champion_alias, point_champion
+from pipelines.training.shadow_start import begin_shadow
 
 log = logging.getLogger("nightshift")
 
 
 def promote(context: Context, version: int, approved_by: str | None = None) -> dict[str, Any]:
     """Makes the challenger champion if this run's gate said PROMOTE; 'unchanged' when a retry finds it done.
+
+    With `gate.shadow` a challenger of a champion begins its shadow instead; see `pipelines.training.shadow`.
 
     `approved_by` is the person who agreed, where the pipeline asks for one; it is kept with the champion.
 
@@ -28,25 +31,46 @@ def promote(context: Context, version: int, approved_by: str | None = None) -> d
     current = context.ledger.champion(context.name)
     if done := promotion_of(context, version):
         if current:
-            _show(context, current["version"])
+            show_champion(context, current["version"])
         return {"state": "unchanged", "version": version, "effective_from": done["effective_from"].isoformat()}
     decision = _decision(context, version)
     if (current["version"] if current else None) != decision["numbers"]["champion"]:
         raise _race(context)
     load_model(context, version)
     since = effective_from(context, context.partition.end, current)
+    if context.pipeline.gate.shadow and current:
+        return begin_shadow(context, version, current, since, approved_by)
     reach("promote.before_cas")
     actor = f"gate, approved by {approved_by}" if approved_by else "gate"
     if not _change(context, version, current, since, "promote", "; ".join(decision["reasons"][:1]), actor):
         raise _race(context)
     reach("promote.after_cas")
-    _show(context, version)
+    show_champion(context, version)
     return {
         "state": "done",
         "version": version,
         "previous": current["version"] if current else None,
         "effective_from": since.isoformat(),
     }
+
+
+def promote_shadow(
+    context: Context, version: int, champion: Row, reason: str, approved_by: str | None = None
+) -> datetime:
+    """Makes the challenger in shadow champion in the place of the one that it was compared with; since when.
+
+    Raises:
+        ModelError: E-MODEL-HASH for changed files, E-PROMOTE-RACE when another champion was chosen meanwhile.
+    """
+    load_model(context, version)
+    since = effective_from(context, context.partition.end, champion)
+    actor = f"shadow, approved by {approved_by}" if approved_by else "shadow"
+    reach("shadow.before_cas")
+    if not _change(context, version, champion, since, "promote", reason, actor):
+        raise _race(context, "The champion stays. The next night compares the shadow with the new one.")
+    reach("shadow.after_cas")
+    show_champion(context, version)
+    return since
 
 
 def promotion_of(context: Context, version: int) -> Row | None:
@@ -76,7 +100,7 @@ def rollback(context: Context, version: int | None, actor: str, reason: str) -> 
     since = effective_from(context, history[-1]["effective_from"], current)
     if not _change(context, target, current, since, "rollback", reason, actor):
         raise _race(context, "Nothing was rolled back. Look at 'nightshift status', then ask again.")
-    _show(context, target)
+    show_champion(context, target)
     return {
         "state": "done",
         "version": target,
@@ -189,7 +213,7 @@ def _race(
     )
 
 
-def _show(context: Context, version: int) -> None:
+def show_champion(context: Context, version: int) -> None:
     """The alias is a projection: MLflow being away must not undo a promotion, maintenance repairs it."""
     try:
         point_champion(context, version)

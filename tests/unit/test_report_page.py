@@ -124,10 +124,13 @@ def test_story_tells_what_was_out_of_the_ordinary_newest_first() -> None:
     ]
     gates = [{"partition": "2026-03-03", "outcome": "HOLD", "version": 2, "reasons": ["not better"]}]
     gates = [gate | {"decided_at": "2026-05-01T10:00:00+00:00"} for gate in gates]
+    gates.append(gates[0] | {"partition": "2026-03-01", "outcome": "PROMOTE", "version": 3, "reasons": ["better"]})
+    started = {"partition": "2026-03-01", "outcome": "START", "version": 3, "reasons": ["version 3 scores beside"]}
+    shadows = [started | {"decided_at": "2026-05-01T10:01:00+00:00"}]
     rollback = {"since": "2026-03-04T00:00:00+00:00", "action": "rollback", "version": 1, "actor": "anna"}
     rollback |= {"decided_at": "2026-05-01T11:00:00+00:00"}
     champions = [rollback | {"action": "promote", "reason": "first"}, rollback | {"reason": "scores too high"}]
-    told = story({"partitions": partitions, "gates": gates, "champions": champions})
+    told = story({"partitions": partitions, "gates": gates, "shadows": shadows, "champions": champions})
     assert [(event["date"], event["kind"], event["text"]) for event in told] == [
         ("2026-03-04", "repaired", "had stopped, a later run went well: column 'amount' is missing. Fix the file."),
         ("2026-03-04", "quarantined", "2 of 100 rows, see 'checks' below"),
@@ -135,6 +138,8 @@ def test_story_tells_what_was_out_of_the_ordinary_newest_first() -> None:
         ("2026-03-03", "HOLD", "version 2 was held back, the champion stays: not better"),
         ("2026-03-03", "RETRAIN", "DEAD_COLUMN 'a'. (1 more reason below)"),
         ("2026-03-02", "refused", "stopped at validate: no rows. Send the file again."),
+        ("2026-03-01", "shadow START", "version 3 scores beside"),
+        ("2026-03-01", "PROMOTE", "version 3 passed the gate: better"),
         ("2026-03-01", "retracted", "scores withdrawn: wrong prices"),
     ]
 
@@ -164,6 +169,7 @@ def test_story_ends_with_the_decision_that_holds() -> None:
         {
             "partitions": [day | {"partition": "2026-03-03"}],
             "gates": [promoted | {"decided_at": "2026-05-02T00:00:00+00:00"}],
+            "shadows": [],
             "champions": [rollback | {"reason": "why", "decided_at": "2026-05-01T00:00:00+00:00"}],
         }
     )
