@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pipelines.monitoring.column_verdict import Grade
 from pipelines.monitoring.quality import Realised
-from pipelines.monitoring.verdict import Grade
-from pipelines.settings.pipeline import Monitor
+from pipelines.settings.monitor import Monitor
 
 Outcome = Literal["OK", "WATCH", "RETRAIN"]
 _MOST_REASONS = 12

@@ -14,9 +14,15 @@ import numpy as np
 from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.ledger import Row
+from pipelines.monitoring.column_verdict import RANK, ColumnVerdict, Grade, Stake, judge_column
+from pipelines.monitoring.concept import Losses, concept_drift, expected_quality
 from pipelines.monitoring.coverage import coverage_reasons, realised_coverage
-from pipelines.monitoring.inputs import accepted_until, classes_of
+from pipelines.monitoring.inputs import accepted_until, classes_of, weekdays
+from pipelines.monitoring.label_shares import judgeable, label_state
 from pipelines.monitoring.labels import LabelCounts, label_counts, labelled, matured, scored_labels
+from pipelines.monitoring.limits import Chances
+from pipelines.monitoring.losses import MOST_PARTITIONS, losses_of
+from pipelines.monitoring.measures import t_quantile
 from pipelines.monitoring.quality import (
     Realised,
     estimated_quality,
@@ -25,18 +31,21 @@ from pipelines.monitoring.quality import (
     metric_name,
     realised_quality,
 )
-from pipelines.monitoring.reference import ColumnReference
+from pipelines.monitoring.reference import build_reference, with_profile
 from pipelines.monitoring.statistics import ColumnStatistics, fixed_bins, profiles
-from pipelines.monitoring.verdict import ColumnVerdict, judge_column
 
 _SCORE_BINS = 1000
 _SCORE_PARTITIONS_MIN = 3
-_RATE_Z = 4.0  # about one false alarm in 15,000 partitions if label rates were normal
+_SCORE_TESTS = 10  # as if ten columns shared the rate of false alarms
+_RATE_CHANCE = 1 / 30_000  # on each side
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """`label_rate` holds the newest matured partition's rate against the reference's; empty without labels."""
+    """`label_rate` holds the newest matured partition's rate against the reference's; empty without labels.
+
+    `labels`: shares of labelled rows and what waits for labels; `notes`: what is to be said without being an alarm.
+    """
 
     new_labels: int | None = None
     realised: Realised | None = None
@@ -44,7 +53,11 @@ class Evidence:
     score: ColumnVerdict | None = None
     label_rate: dict[str, float] = field(default_factory=dict)
     coverage: dict[str, float] = field(default_factory=dict)
+    concept: dict[str, Any] = field(default_factory=dict)
+    grade: Grade = "quiet"
     reasons: tuple[str, ...] = ()
+    labels: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def gather(context: Context, engine: Engine, champion: Row, model: Row, reference_keys: Sequence[str]) -> Evidence:
@@ -53,10 +66,23 @@ def gather(context: Context, engine: Engine, champion: Row, model: Row, referenc
     released = released_by(context, version)
     score = score_drift(context, engine, released)
     estimated = estimate(context, engine, released)
-    new_labels, realised, rate = _label_evidence(context, engine, model, released, reference_keys)
-    coverage = realised_coverage(context, engine, model, released)
-    reasons = [*(score.reasons if score else ()), *_rate_reasons(rate), *coverage_reasons(coverage)]
-    return Evidence(new_labels, realised, estimated, score, rate, coverage, tuple(reasons))
+    labels = label_state(context, engine, released, version)
+    new_labels, realised, rate, losses = _label_evidence(
+        context, engine, model, released, reference_keys, labels.partitions
+    )
+    coverage = realised_coverage(context, engine, model, [key for key in released if key in set(labels.partitions)])
+    settings = context.pipeline.monitor
+    found, concept = concept_drift(losses, settings.loss_rise) if losses else ([], {})
+    found += expected_quality(losses, context.key, settings.loss_rise, settings.false_alarm_rate) if losses else []
+    watched = [*(score.reasons if score else ()), *_rate_reasons(rate), *coverage_reasons(coverage)]
+    watched += [labels.note] if labels.is_long else []
+    notes = (labels.note,) if labels.note and not labels.is_long else ()
+    found = sorted([*found, *(("watch", text) for text in watched)], key=lambda one: RANK[one[0]])
+    grade: Grade = found[0][0] if found else "quiet"
+    reasons = tuple(text for _, text in found)
+    return Evidence(
+        new_labels, realised, estimated, score, rate, coverage, concept, grade, reasons, labels.record, notes
+    )
 
 
 def released_by(context: Context, version: int) -> list[str]:
@@ -92,9 +118,15 @@ def score_drift(context: Context, engine: Engine, released: Sequence[str]) -> Co
     found = profiles(engine, scores, bins)
     if any(key not in found for key in (*first, context.key)):
         return None
-    reference = ColumnReference(bins["score"], tuple(found[key]["score"] for key in first))
+    settings = context.pipeline.monitor
+    earlier = {key: found[key] for key in first}
+    whole = build_reference(bins, earlier, {key: one["score"].rows for key, one in earlier.items()})
+    reference = with_profile(whole, weekdays(context, first), settings.weekday_profile).columns["score"]
     current: ColumnStatistics = found[context.key]["score"]
-    return judge_column("score", reference, current, 1.0, False, context.pipeline.monitor, who=who)
+    stake = Stake(1.0, 0.0, Chances.shared(settings.false_alarm_rate, _SCORE_TESTS))
+    return judge_column(
+        "score", reference, current, stake, settings, weekdays(context, [context.key]).get(context.key), who
+    )
 
 
 def estimate(context: Context, engine: Engine, released: Sequence[str]) -> dict[str, float]:
@@ -123,7 +155,8 @@ def bootstrap_labels(context: Context, engine: Engine) -> tuple[int, int]:
         built = context.ledger.publications(context.name, "features", accepted_until(context))
         sizes = [row["row_count"] for row in built if row["row_count"]]
         return len(sizes), sum(sizes)
-    rows = labelled(context, engine, keys[-training.window_partitions :]) if keys and training else None
+    keys = judgeable(context, engine, keys[-training.window_partitions :], []).partitions if training else []
+    rows = labelled(context, engine, keys) if keys else None
     if rows is None:
         return 0, 0
     counts = label_counts(context, engine, rows, []).rows
@@ -131,24 +164,31 @@ def bootstrap_labels(context: Context, engine: Engine) -> tuple[int, int]:
 
 
 def _label_evidence(
-    context: Context, engine: Engine, model: Row, released: Sequence[str], reference_keys: Sequence[str]
-) -> tuple[int | None, Realised | None, dict[str, float]]:
+    context: Context,
+    engine: Engine,
+    model: Row,
+    released: Sequence[str],
+    reference_keys: Sequence[str],
+    due: Sequence[str],
+) -> tuple[int | None, Realised | None, dict[str, float], Losses | None]:
+    """From the partitions in `due`, whose labels have matured and suffice."""
     training, label = context.pipeline.training, context.pipeline.label
     if training is None or label is None:
-        return None, None, {}
-    due = matured(context, accepted_until(context))[-training.window_partitions :]
+        return None, None, {}, None
     wait = timedelta(days=label.delay_days)
     new = [key for key in due if context.pipeline.parse(key).end + wait > model["as_of"]]
-    judged = [key for key in released if key in set(due)][-training.holdout_partitions :]
-    wanted = sorted({*new, *judged, *matured(context, reference_keys)})
+    scored = [key for key in released if key in set(due)]
+    judged = scored[-training.holdout_partitions :]
+    wanted = sorted({*new, *scored[-MOST_PARTITIONS:], *matured(context, reference_keys)})
     table = labelled(context, engine, wanted) if wanted else None
     if table is None:
-        return 0, None, {}
+        return 0, None, {}, None
     rows = engine.materialize(table)
     counts = label_counts(context, engine, rows, classes_of(model))
     realised = _realised(context, engine, model, rows, judged)
     rate = _label_rate(counts, reference_keys, [key for key in new if key not in set(reference_keys)])
-    return sum(counts.rows.get(key, 0) for key in new), realised, rate
+    losses = losses_of(context, engine, model, rows, scored, released)
+    return sum(counts.rows.get(key, 0) for key in new), realised, rate, losses
 
 
 def _realised(context: Context, engine: Engine, model: Row, rows: Any, judged: Sequence[str]) -> Realised | None:
@@ -168,7 +208,8 @@ def _realised(context: Context, engine: Engine, model: Row, rows: Any, judged: S
 def _label_rate(counts: LabelCounts, reference_keys: Sequence[str], recent: Sequence[str]) -> dict[str, float]:
     """The newest matured partition's rate, the reference's mean, and how many spreads lie between them.
 
-    The spread is the larger of what reference partitions show and what chance shows for a share.
+    The spread is the larger of what reference partitions show and what chance shows for a share. `limit`: the spreads
+    that a quiet partition exceeds once in 15,000 times, more where few partitions told the spread.
     """
     before = [counts.rates[key] for key in reference_keys if key in counts.rates]
     known = [key for key in recent if key in counts.rates]
@@ -176,15 +217,16 @@ def _label_rate(counts: LabelCounts, reference_keys: Sequence[str], recent: Sequ
         return {}
     mean, rate = float(np.mean(before)), counts.rates[known[-1]]
     chance = math.sqrt(mean * (1 - mean) / counts.rows[known[-1]]) if 0 < mean < 1 else 0.0
-    spread = max(float(np.std(before, ddof=1)), chance)
+    spread = max(float(np.std(before, ddof=1)) * math.sqrt(1 + 1 / len(before)), chance)
     z = (rate - mean) / spread if spread else 0.0
-    return {"rate": rate, "reference": float(f"{mean:.6g}"), "z": float(f"{z:.6g}")}
+    limit = t_quantile(len(before) - 1, _RATE_CHANCE)
+    return {"rate": rate, "reference": float(f"{mean:.6g}"), "z": float(f"{z:.6g}"), "limit": float(f"{limit:.4g}")}
 
 
 def _rate_reasons(rate: dict[str, float]) -> list[str]:
-    if abs(rate.get("z", 0.0)) <= _RATE_Z:
+    if abs(rate.get("z", 0.0)) <= rate.get("limit", math.inf):
         return []
     return [
         f"LABEL_RATE the newest matured labels average {rate['rate']:.4g}, in the reference {rate['reference']:.4g} "
-        f"({rate['z']:+.1f} spreads, limit {_RATE_Z:g})."
+        f"({rate['z']:+.1f} spreads, limit {rate['limit']:.3g})."
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import ibis.expr.types as ir
@@ -14,7 +14,7 @@ from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.ledger import Row
 from pipelines.monitoring.reference import Reference, build_reference, parsed_reference, reference_bytes
-from pipelines.monitoring.statistics import column_kinds, fixed_bins, profiles, row_counts
+from pipelines.monitoring.statistics import column_kinds, fixed_bins, profiles, row_counts, with_lone
 from pipelines.storage.digests import combined
 from pipelines.storage.tables import Snapshot
 
@@ -55,9 +55,16 @@ def monitored_columns(context: Context, features: Snapshot, model: Row) -> dict[
     return column_kinds(schema, wanted) | {name: "number" for name in own if name in schema.names}
 
 
+def weekdays(context: Context, keys: Sequence[str]) -> dict[str, int]:
+    """Weekday (Monday 0) of each partition in the pipeline's time zone; empty where partitions are not days."""
+    if context.pipeline.partition != "day":
+        return {}
+    return {key: date.fromisoformat(key).weekday() for key in keys}
+
+
 def reference_digest(context: Context, keys: Sequence[str], kinds: dict[str, str], version: int) -> str:
     contents = context.content_digests("features", list(keys))
-    return combined("reference-1", version, sorted(kinds.items()), sorted(contents.items()))
+    return combined("reference-2", version, sorted(kinds.items()), sorted(contents.items()))
 
 
 def champion_reference(
@@ -72,7 +79,7 @@ def champion_reference(
         return parsed_reference(cached)
     table = rows_of(engine, features, keys, kinds)
     bins = fixed_bins(engine, table, kinds)
-    built = build_reference(bins, profiles(engine, table, bins), row_counts(engine, table))
+    built = build_reference(bins, with_lone(engine, table, profiles(engine, table, bins)), row_counts(engine, table))
     cache.write(name, reference_bytes(built))
     return built
 

@@ -90,12 +90,12 @@ def encoded(column: ir.Value, label: Label | None, task: str, classes: Sequence[
     return (column.cast("string") == positive).cast("int64").cast("float64")
 
 
-def scored_labels(
+def scored_rows(
     context: Context, engine: Engine, rows: ir.Table, partitions: Sequence[str], version: int, classes: Sequence[Any]
-) -> tuple[Floats, Floats]:
-    """Label and score `(n,)` of at most 20,000 matured rows that this version scored without hindsight.
+) -> ir.Table:
+    """row_id, partition, `y` and `score` of the matured rows that this version scored without hindsight.
 
-    Which rows is fixed by a digest of the row id. For multiclass the label is 1 and the score that of the true class.
+    For multiclass the label is 1 and the score that of the true class.
     """
     predictions = engine.scan(context.snapshot("predictions"), partitions)
     own = predictions.filter((predictions["model_version"] == version) & ~predictions["is_hindsight"])
@@ -108,8 +108,19 @@ def scored_labels(
         score = _score_of_true_class(joined, classes)
     else:
         y, score = encoded(joined["label"], context.pipeline.label, task, classes), joined["score"]
-    chosen = joined.select(y=y, score=score, place=joined["row_id"].hexdigest("md5"), row_id=joined["row_id"])
-    chosen = chosen.filter(chosen["y"].notnull() & chosen["score"].notnull())
+    chosen = joined.select("row_id", "partition", y=y, score=score)
+    return chosen.filter(chosen["y"].notnull() & chosen["score"].notnull())
+
+
+def scored_labels(
+    context: Context, engine: Engine, rows: ir.Table, partitions: Sequence[str], version: int, classes: Sequence[Any]
+) -> tuple[Floats, Floats]:
+    """Label and score `(n,)` of at most 20,000 matured rows that this version scored without hindsight.
+
+    Which rows is fixed by a digest of the row id. For multiclass the label is 1 and the score that of the true class.
+    """
+    scored = scored_rows(context, engine, rows, partitions, version, classes)
+    chosen = scored.mutate(place=scored["row_id"].hexdigest("md5"))
     table = engine.table(chosen.order_by(["place", "row_id"]).limit(MOST_ROWS))
     return _floats(table, Y), _floats(table, SCORE)
 

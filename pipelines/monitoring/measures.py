@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 Counts = Sequence[int] | NDArray[np.int64]
-# Standard normal quantiles of 0.999 and 0.9999.
-Z_999, Z_9999 = 3.0902, 3.7190
 
 
 def shares(counts: Counts) -> NDArray[np.float64]:
@@ -86,8 +86,8 @@ def psi_mean(reference_rows: int, current_rows: int, bins: int) -> float:
     return (bins - 1) * (1 / reference_rows + 1 / current_rows)
 
 
-def psi_noise(reference_rows: int, current_rows: int, bins: int, z: float = Z_999) -> float:
-    """PSI that two samples of one distribution exceed only by chance (one in a thousand for the default `z`).
+def psi_noise(reference_rows: int, current_rows: int, bins: int, chance: float = 0.001) -> float:
+    """PSI that two samples of one distribution exceed only with this chance.
 
     PSI of two samples is about (1/n + 1/m) * chi-squared with bins-1 degrees of freedom, so its mean is
     (bins-1) * (1/n + 1/m) (Yurdakul & Naranjo, "Statistical properties of the population stability index", 2020);
@@ -97,5 +97,39 @@ def psi_noise(reference_rows: int, current_rows: int, bins: int, z: float = Z_99
         return 0.0
     degrees = bins - 1
     spread = 2 / (9 * degrees)
-    quantile = degrees * (1 - spread + z * math.sqrt(spread)) ** 3
+    quantile = degrees * (1 - spread + normal_quantile(chance) * math.sqrt(spread)) ** 3
     return (1 / reference_rows + 1 / current_rows) * quantile
+
+
+@lru_cache(maxsize=256)
+def normal_quantile(chance: float) -> float:
+    """What a standard normal value exceeds with this chance."""
+    return NormalDist().inv_cdf(1 - chance)
+
+
+@lru_cache(maxsize=256)
+def t_quantile(degrees: int, chance: float) -> float:
+    """What a value of Student's t distribution exceeds with this chance."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 1 - chance))
+
+
+def usual_bound(values: Sequence[float], chance: float) -> float:
+    """What one more value of the same normal population exceeds with this chance; infinite for fewer than three.
+
+    The prediction bound: mean + t * s * sqrt(1 + 1/k), t with k-1 degrees of freedom. With few values t is wide, as it
+    must be: of three values nobody knows the spread.
+    """
+    if len(values) < 3:
+        return math.inf
+    known = np.asarray(values, dtype=np.float64)
+    spread = float(known.std(ddof=1)) * math.sqrt(1 + 1 / len(known))
+    return float(known.mean()) + t_quantile(len(known) - 1, chance) * spread
+
+
+def t_tail(degrees: int, value: float) -> float:
+    """The chance with which Student's t is above this value."""
+    from scipy.special import stdtr
+
+    return float(stdtr(degrees, -value))

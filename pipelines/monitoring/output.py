@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from pipelines.context import Context
 from pipelines.engine import Engine
+from pipelines.monitoring.column_verdict import RANK, ColumnVerdict, Grade
 from pipelines.monitoring.decision import Decision
 from pipelines.monitoring.evidence import Evidence
 from pipelines.monitoring.evidently_report import ReportText, is_current, write_empty_report, write_report
 from pipelines.monitoring.inputs import parquet_bytes, reference_sample, rows_of, sample
 from pipelines.monitoring.reference import Reference
 from pipelines.monitoring.statistics import ColumnStatistics, Profile
-from pipelines.monitoring.verdict import ColumnVerdict, PartitionVerdict
+from pipelines.monitoring.verdict import PartitionVerdict
 from pipelines.storage.digests import combined
 from pipelines.storage.tables import Snapshot
 
@@ -36,6 +37,18 @@ class Found:
     verdict: PartitionVerdict
     evidence: Evidence
     digest: str
+
+    @property
+    def grade(self) -> Grade:
+        """The worse of what the columns and what scores and labels say."""
+        return min(self.verdict.grade, self.evidence.grade, key=RANK.__getitem__)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What raised the grade first: what labels say, when they alone raise an alarm."""
+        sides = [(self.verdict.grade, self.verdict.reasons), (self.evidence.grade, self.evidence.reasons)]
+        sides.sort(key=lambda side: RANK[side[0]])
+        return tuple(reason for _, reasons in sides for reason in reasons)
 
 
 def drift_name(context: Context, suffix: str) -> str:
@@ -57,7 +70,7 @@ def compact(found: Found) -> dict[str, Any]:
     """What the ledger keeps: the grade, the worst columns with their main numbers, and the evidence."""
     evidence = found.evidence
     return {
-        "grade": found.verdict.grade if found.verdict.grade != "quiet" or not evidence.reasons else "watch",
+        "grade": found.grade,
         "rows": found.rows,
         "volume_ratio": _short(found.verdict.volume_ratio),
         "reference": found.reference.partitions,
@@ -67,8 +80,10 @@ def compact(found: Found) -> dict[str, Any]:
         "score_psi": _short(evidence.score.measures["psi"]) if evidence.score else None,
         "label_rate": evidence.label_rate,
         "new_labels": evidence.new_labels,
+        **({"labels": evidence.labels} if evidence.labels else {}),
         "realised": evidence.realised.to_dict() if evidence.realised else None,
         "estimated": evidence.estimated,
+        **({"concept": evidence.concept} if evidence.concept else {}),
         **({"coverage": evidence.coverage} if evidence.coverage else {}),
     }
 
@@ -143,6 +158,8 @@ _MEASURES = (
     "null_psi_watch",
     "null_psi_retrain",
     "new_share",
+    "new_watch",
+    "new_retrain",
 )
 
 

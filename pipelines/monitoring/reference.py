@@ -4,36 +4,56 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from pipelines.monitoring.measures import Z_999, Z_9999, psi, psi_mean, psi_noise, wasserstein
+from pipelines.monitoring.limits import Chances, Floors, Limits, Matrix, Usual, excess, others, psi_limits, usual
+from pipelines.monitoring.measures import normal_quantile, usual_bound, wasserstein
 from pipelines.monitoring.statistics import Bins, ColumnStatistics, Profile, merged
+from pipelines.monitoring.weekdays import explained
 
-QUIET_QUANTILE = 0.95
-WATCH_FACTOR, RETRAIN_FACTOR = 1.25, 1.5  # distance kept above the quiet partitions' own differences
 WASSERSTEIN_WATCH = 0.1  # standard deviations; the threshold that Evidently starts from
-USUAL_SHARE = 0.05  # a column that is dead in more of the reference partitions is not news when it is dead
+USUAL_SHARE = 0.1  # a column that is dead in more of the reference partitions is not news when it is dead
+_FEWEST_KIN = 2
+Counts = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Above `watch` a value is worth a look, above `retrain` it asks for a new model."""
+class Kin:
+    """The reference partitions that a partition is compared with: all, or those of its weekday.
 
-    watch: float
-    retrain: float
+    `excess` `(n_parts,)`: PSI of each reference partition against the others of its kind, beyond chance.
+    """
+
+    bins: Bins
+    parts: tuple[ColumnStatistics, ...]
+    total: ColumnStatistics
+    excess: Matrix
+    values: Usual
+    nulls: Usual
+    is_of_weekday: bool = False
+
+    @cached_property
+    def far(self) -> list[float]:
+        """Wasserstein distance of each of these partitions from the others."""
+        rest = (merged([*self.parts[:place], *self.parts[place + 1 :]]) for place in range(len(self.parts)))
+        return [distance(one, part, self.bins) for one, part in zip(rest, self.parts, strict=True) if part.values]
 
 
 @dataclass(frozen=True)
 class ColumnReference:
-    """One column of the reference: its bins and its statistics per reference partition, in order of partitions."""
+    """One column of the reference: its bins and its statistics per reference partition, in order of partitions.
+
+    `weekdays` (Monday 0) of the partitions when the weekday explains how they differ, else empty.
+    """
 
     bins: Bins
     parts: tuple[ColumnStatistics, ...]
+    weekdays: tuple[int, ...] = ()
 
     @cached_property
     def total(self) -> ColumnStatistics:
@@ -45,53 +65,65 @@ class ColumnReference:
         never said anything. Its values change with time or not at all, and neither is drift."""
         return any(not part.is_dead for part in self.parts)
 
-    @property
-    def usually_alive(self) -> bool:
-        return sum(part.is_dead for part in self.parts) <= USUAL_SHARE * len(self.parts)
+    def usually_alive(self, kin: Kin) -> bool:
+        """Whether it was dead in few of all reference partitions, or of those of this weekday."""
+        return any(sum(part.is_dead for part in parts) <= USUAL_SHARE * len(parts) for parts in (self.parts, kin.parts))
 
-    def psi_limits(self, current_rows: int, watch: float, retrain: float) -> Limits:
+    def kin(self, weekday: int | None) -> Kin:
+        """All reference partitions, or where there is a profile those of this weekday (at least two)."""
+        return self._by_weekday.get(-1 if weekday is None else weekday, self._all)
+
+    @cached_property
+    def _all(self) -> Kin:
+        return self._kin(self.parts, np.zeros(len(self.parts), dtype=np.int64))
+
+    @cached_property
+    def _by_weekday(self) -> dict[int, Kin]:
+        """Usual differences within weekdays are pooled over all weekdays, for one has too few partitions."""
+        if not self.weekdays:
+            return {}
+        within = self._kin(self.parts, np.array(self.weekdays))
+        found = {}
+        for day in set(self.weekdays):
+            own = tuple(part for part, one in zip(self.parts, self.weekdays, strict=True) if one == day)
+            if len(own) >= _FEWEST_KIN:
+                found[day] = replace(within, parts=own, total=merged(own), is_of_weekday=True)
+        return found
+
+    def _kin(self, parts: tuple[ColumnStatistics, ...], groups: Any) -> Kin:
+        counts = np.array([distribution(part, self.bins) for part in parts], dtype=np.float64)
+        nulls = np.array([present(part) for part in parts], dtype=np.float64)
+        differences = excess(others(counts, groups), counts)
+        return Kin(self.bins, parts, self.total, differences, usual(counts, groups), usual(nulls, groups))
+
+    def psi_limits(self, kin: Kin, current_rows: int, floors: Floors, chances: Chances) -> Limits:
         """Limits of the PSI of values for a partition with `current_rows` values."""
-        return _limits(self._quiet_psi, self.total.values, current_rows, self.bins.count, watch, retrain)
+        bins = len(distribution(kin.total, self.bins))
+        return psi_limits(kin.values, kin.total.values, current_rows, bins, floors, chances)
 
-    def null_limits(self, current_rows: int, watch: float, retrain: float) -> Limits:
+    def null_limits(self, kin: Kin, current_rows: int, floors: Floors, chances: Chances) -> Limits:
         """Limits of the PSI between null and not null, two bins."""
-        return _limits(self._quiet_null_psi, self.total.rows, current_rows, 2, watch, retrain)
+        return psi_limits(kin.nulls, kin.total.rows, current_rows, 2, floors, chances)
 
-    def wasserstein_limit(self, current_rows: int) -> float:
+    def new_limit(self, kin: Kin, floor: float, chance: float) -> float:
+        """Limit of the share of rows with categories that the reference never held.
+
+        Each reference partition had a share of its own that no other partition held: what is usual of names and codes.
+        """
+        if not any(part.lone for part in kin.parts):
+            return floor
+        return max(floor, usual_bound([part.lone_share for part in kin.parts if part.rows], chance))
+
+    def wasserstein_limit(self, kin: Kin, current_rows: int, chance: float) -> float:
         """Watch limit; a Wasserstein distance alone never retrains, for one far outlier can make it large.
 
         The mean of a sample strays by 1 / sqrt(rows) standard deviations, and the distance is at least that far.
         """
-        if not self.total.values or not current_rows:
+        if not kin.total.values or not current_rows:
             return math.inf
-        chance = Z_9999 * math.sqrt(1 / self.total.values + 1 / current_rows)
-        return max(WASSERSTEIN_WATCH, WATCH_FACTOR * self._quiet_wasserstein, chance)
-
-    @cached_property
-    def _quiet_psi(self) -> float:
-        """How far reference partitions lie from the rest of them, beyond what chance explains."""
-        return _quantile(
-            psi(rest.counts, part.counts) - psi_mean(rest.values, part.values, self.bins.count)
-            for part, rest in self._each_against_rest
-            if part.values
-        )
-
-    @cached_property
-    def _quiet_null_psi(self) -> float:
-        return _quantile(
-            psi(present(rest), present(part)) - psi_mean(rest.rows, part.rows, 2)
-            for part, rest in self._each_against_rest
-        )
-
-    @cached_property
-    def _quiet_wasserstein(self) -> float:
-        return _quantile(distance(rest, part, self.bins) for part, rest in self._each_against_rest if part.values)
-
-    @cached_property
-    def _each_against_rest(self) -> list[tuple[ColumnStatistics, ColumnStatistics]]:
-        if len(self.parts) < 2:
-            return []
-        return [(part, merged([*self.parts[:i], *self.parts[i + 1 :]])) for i, part in enumerate(self.parts)]
+        by_chance = normal_quantile(chance) * math.sqrt(1 / kin.total.values + 1 / current_rows)
+        usually = usual_bound(kin.far, chance) if len(kin.parts) > 1 else 0.0
+        return max(WASSERSTEIN_WATCH, by_chance, usually)
 
 
 @dataclass(frozen=True)
@@ -108,6 +140,37 @@ class Reference:
 
 def present(statistics: ColumnStatistics) -> tuple[int, int]:
     return statistics.nulls, statistics.values
+
+
+def distribution(statistics: ColumnStatistics, bins: Bins) -> Counts:
+    """Rows per bin. New categories count among the other rare ones, for names and codes bring some every day; their
+    share is judged apart."""
+    if bins.kind == "number":
+        return statistics.counts
+    *known, other, new = statistics.counts
+    return (*known, other + new)
+
+
+def with_profile(
+    reference: Reference, weekdays: Mapping[str, int], setting: Literal["auto", "always", "never"]
+) -> Reference:
+    """The reference whose columns are compared by weekday where that explains them (`auto`), or all or none of them.
+
+    `weekdays`: Monday 0, per reference partition.
+    """
+    if setting == "never" or not weekdays:
+        return reference
+    days = tuple(weekdays[key] for key in reference.rows)
+    columns = {
+        name: replace(column, weekdays=days if setting == "always" or _is_weekly(column, days) else ())
+        for name, column in reference.columns.items()
+    }
+    return Reference(reference.rows, columns)
+
+
+def _is_weekly(column: ColumnReference, weekdays: Sequence[int]) -> bool:
+    counts = [(*distribution(part, column.bins), part.nulls) for part in column.parts]
+    return explained(np.array(counts, dtype=np.float64), weekdays)
 
 
 def distance(reference: ColumnStatistics, current: ColumnStatistics, bins: Bins) -> float:
@@ -162,20 +225,3 @@ def _bins(values: dict[str, Any]) -> Bins:
         categories=tuple(values["categories"]),
         known=None if values["known"] is None else tuple(values["known"]),
     )
-
-
-def _limits(pattern: float, reference_rows: int, current_rows: int, bins: int, watch: float, retrain: float) -> Limits:
-    """The largest of the setting, `pattern` with a margin, and `pattern` plus what chance adds to it.
-
-    `pattern` is what quiet partitions show against each other (weekends, say). It matters in large partitions, chance
-    in small ones; neither ever lowers the setting.
-    """
-    by_chance = [psi_noise(reference_rows, current_rows, bins, z) for z in (Z_999, Z_9999)]
-    alarm = max(retrain, RETRAIN_FACTOR * pattern, pattern + by_chance[1])
-    return Limits(watch=min(alarm, max(watch, WATCH_FACTOR * pattern, pattern + by_chance[0])), retrain=alarm)
-
-
-def _quantile(values: Iterable[float]) -> float:
-    """The 95th percentile, 0.0 when there are none or it is negative."""
-    finite = [value for value in values if math.isfinite(value)]
-    return max(0.0, float(np.quantile(finite, QUIET_QUANTILE))) if finite else 0.0

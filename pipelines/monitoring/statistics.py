@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -44,7 +44,8 @@ class Bins:
 class ColumnStatistics:
     """One column of one partition. `nulls` includes NaN and infinities; `counts` follows the column's bins and holds
     the other rows. mean to maximum are None for categories and for columns without values; `distinct` is None for
-    numbers, where counting it costs three times as much as everything else and says little."""
+    numbers, where counting it costs three times as much as everything else and says little. `lone`: rows of a reference
+    partition whose category no other one holds."""
 
     rows: int
     nulls: int
@@ -54,6 +55,7 @@ class ColumnStatistics:
     std: float | None = None
     minimum: float | None = None
     maximum: float | None = None
+    lone: int = 0
 
     @property
     def values(self) -> int:
@@ -62,6 +64,10 @@ class ColumnStatistics:
     @property
     def null_share(self) -> float:
         return self.nulls / self.rows if self.rows else 0.0
+
+    @property
+    def lone_share(self) -> float:
+        return self.lone / self.rows if self.rows else 0.0
 
     @property
     def is_dead(self) -> bool:
@@ -113,6 +119,24 @@ def profiles(engine: Engine, table: ir.Table, bins: dict[str, Bins]) -> dict[str
             for partition, statistics in _category_statistics(engine, table, name, bins[name], rows).items():
                 found.setdefault(partition, {})[name] = statistics
     return {partition: found[partition] for partition in sorted(found)}
+
+
+def with_lone(engine: Engine, table: ir.Table, found: dict[str, Profile]) -> dict[str, Profile]:
+    """The profiles of a reference with `lone` filled in for categories."""
+    names = sorted({name for profile in found.values() for name, one in profile.items() if one.distinct is not None})
+    lone: dict[tuple[str, str], int] = {}
+    for name in names:
+        present = table.filter(table[name].notnull())
+        held = present.group_by(category=present[name].cast("string")).agg(
+            partitions=present["partition"].nunique(), partition=present["partition"].max(), n=present.count()
+        )
+        alone = held.filter(held["partitions"] == 1)
+        for row in engine.table(alone.group_by("partition").agg(n=alone["n"].sum())).to_pylist():
+            lone[str(row["partition"]), name] = int(row["n"])
+    return {
+        key: {name: replace(one, lone=lone.get((key, name), 0)) for name, one in profile.items()}
+        for key, profile in found.items()
+    }
 
 
 def row_counts(engine: Engine, table: ir.Table) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pipelines.context import Context
@@ -18,9 +19,10 @@ from pipelines.monitoring.inputs import (
     reference_digest,
     reference_partitions,
     rows_of,
+    weekdays,
 )
 from pipelines.monitoring.output import Found, compact, write_html, write_no_data, write_numbers
-from pipelines.monitoring.reference import Reference
+from pipelines.monitoring.reference import Reference, with_profile
 from pipelines.monitoring.statistics import Profile, profiles
 from pipelines.monitoring.verdict import judge_partition
 from pipelines.staged import champion_for
@@ -61,10 +63,12 @@ def _examine(context: Context, engine: Engine, features: Snapshot, champion: Row
     kinds = monitored_columns(context, features, model)
     keys = reference_partitions(context, model)
     digest = reference_digest(context, keys, kinds, champion["version"])
-    reference = champion_reference(context, engine, features, keys, kinds, digest)
+    whole = champion_reference(context, engine, features, keys, kinds, digest)
+    reference = with_profile(whole, weekdays(context, keys), context.pipeline.monitor.weekday_profile)
     rows, profile = _profile(engine, features, context.key, reference, kinds)
     importance = model["record"].get("importance") or {}
-    verdict = judge_partition(reference, profile, rows, importance, context.pipeline.monitor)
+    today = weekdays(context, [context.key]).get(context.key)
+    verdict = judge_partition(reference, profile, rows, importance, context.pipeline.monitor, today)
     evidence = gather(context, engine, champion, model, keys)
     return Found(
         champion["version"], kinds, reference, digest, profile, rows, verdict, evidence, _basis(context, digest)
@@ -82,10 +86,9 @@ def _profile(
 
 def _decide(context: Context, champion: Row, found: Found) -> Decision:
     earlier = decisions_before(context)
-    grade = "watch" if found.verdict.grade == "quiet" and found.evidence.reasons else found.verdict.grade
-    reasons = (*found.verdict.reasons, *found.evidence.reasons)
-    votes = [*votes_before(earlier, champion["version"]), Vote(context.key, grade, reasons)]
-    return decide(votes, context.pipeline.monitor, facts_of(context, champion, earlier, found.evidence))
+    votes = [*votes_before(earlier, champion["version"]), Vote(context.key, found.grade, found.reasons)]
+    decision = decide(votes, context.pipeline.monitor, facts_of(context, champion, earlier, found.evidence))
+    return replace(decision, reasons=(*decision.reasons, *found.evidence.notes))
 
 
 def _bootstrap(context: Context) -> Summary:

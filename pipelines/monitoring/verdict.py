@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
-from pipelines.monitoring.measures import jensen_shannon, psi
-from pipelines.monitoring.reference import ColumnReference, Reference, distance, present
-from pipelines.monitoring.statistics import ColumnStatistics, Profile
-from pipelines.settings.pipeline import Monitor
+import numpy as np
 
-Grade = Literal["quiet", "watch", "alarm"]
-_RANK = {"alarm": 0, "watch": 1, "quiet": 2}
-# A column matters when it carries at least half of what it would if all columns carried the same.
-IMPORTANT_SHARE_OF_EVEN = 0.5
+from pipelines.monitoring.column_verdict import RANK, ColumnVerdict, Grade, Stake, graded, judge_column
+from pipelines.monitoring.limits import Chances, excess
+from pipelines.monitoring.measures import usual_bound
+from pipelines.monitoring.reference import Reference, distribution
+from pipelines.monitoring.statistics import Profile
+from pipelines.settings.monitor import Monitor
+
 VOLUME_FACTOR = 2.0  # beyond the reference partitions' own smallest and largest row counts
-
-
-@dataclass(frozen=True)
-class ColumnVerdict:
-    """One column of one partition against the reference. Shares and distances are exact over all rows."""
-
-    column: str
-    grade: Grade
-    importance: float
-    is_important: bool
-    reasons: tuple[str, ...] = ()
-    measures: Mapping[str, float] = field(default_factory=dict)
+JOINT_SHARE = 0.5  # of the floors of one column: the columns together moved that far on average
+_FEWEST_JOINT = 5.0  # with fewer columns that matter, one is the mean
+_TESTS_PER_COLUMN = 3  # values, nulls, new categories
 
 
 @dataclass(frozen=True)
@@ -46,112 +36,78 @@ def importance_shares(importance: Mapping[str, float], columns: Sequence[str]) -
 
 
 def judge_partition(
-    reference: Reference, current: Profile, rows: int, importance: Mapping[str, float], settings: Monitor
+    reference: Reference,
+    current: Profile,
+    rows: int,
+    importance: Mapping[str, float],
+    settings: Monitor,
+    weekday: int | None = None,
 ) -> PartitionVerdict:
     """The verdict of one partition. Reasons: the worst first, within a grade the most important column first.
 
-    A shifted or dead column raises an alarm when it matters to the champion and is only watched otherwise.
+    A shifted or dead column raises an alarm when it matters to the champion and is only watched otherwise. `weekday`
+    (Monday 0) chooses what columns with a weekday profile are compared with.
     """
-    shares = importance_shares(importance, list(reference.columns))
-    even = IMPORTANT_SHARE_OF_EVEN / max(1, len(shares))
+    held = [name for name in reference.columns if name in current]
+    shares_of = importance_shares(importance, list(reference.columns))
+    chances = Chances.shared(settings.false_alarm_rate, _TESTS_PER_COLUMN * len(held) + 1)
     columns = [
-        judge_column(name, column, current[name], shares[name], shares[name] >= even, settings)
-        for name, column in reference.columns.items()
-        if name in current
+        judge_column(
+            name,
+            reference.columns[name],
+            current[name],
+            Stake(shares_of[name], shares_of[name] * len(shares_of), chances),
+            settings,
+            weekday,
+        )
+        for name in held
     ]
-    columns.sort(key=lambda one: (_RANK[one.grade], -one.importance, one.column))
+    columns.sort(key=lambda one: (RANK[one.grade], -one.importance, one.column))
     ratio, volume = _volume(reference, rows)
-    reasons = [reason for one in columns for reason in one.reasons if one.grade == "alarm"]
-    reasons += volume + [reason for one in columns for reason in one.reasons if one.grade == "watch"]
-    worst: Grade = columns[0].grade if columns else "quiet"
-    grade: Grade = "watch" if worst == "quiet" and volume else worst
-    return PartitionVerdict(grade, tuple(reasons), tuple(columns), ratio)
+    joint = _together(reference, current, shares_of, settings, chances, weekday)
+    found = [(one.grade, reason) for one in columns for reason in one.reasons]
+    found = [*found, *joint, *(("watch", reason) for reason in volume)]
+    found.sort(key=lambda one: RANK[one[0]])
+    grade: Grade = found[0][0] if found else "quiet"
+    return PartitionVerdict(grade, tuple(reason for _, reason in found), tuple(columns), ratio)
 
 
-def judge_column(
-    name: str,
-    reference: ColumnReference,
-    current: ColumnStatistics,
-    importance: float,
-    is_important: bool,
+def _together(
+    reference: Reference,
+    current: Profile,
+    importance: Mapping[str, float],
     settings: Monitor,
-    who: str = "",
-) -> ColumnVerdict:
-    """The grade of one column, with sentences; `who` names it in them (default: the name and its importance)."""
-    total = reference.total
-    measures = measure(reference, total, current, settings)
-    if not reference.is_judged:
-        return ColumnVerdict(name, "quiet", importance, is_important, (), measures)
-    who = who or f"'{name}' ({importance:.0%} of the model's importance)"
-    if current.is_dead and reference.usually_alive:
-        what = "is null in every row" if not current.values else "holds one value in every row"
-        reasons = (f"DEAD_COLUMN {who} {what}, in the reference it varied.",)
-        return ColumnVerdict(name, "alarm" if is_important else "watch", importance, is_important, reasons, measures)
-    found = _shifts(who, reference, total, current, measures)
-    worst: Grade = found[0][0] if found else "quiet"
-    grade: Grade = worst if is_important or worst == "quiet" else "watch"
-    return ColumnVerdict(name, grade, importance, is_important, tuple(reason for _, reason in found), measures)
-
-
-def measure(
-    reference: ColumnReference, total: ColumnStatistics, current: ColumnStatistics, settings: Monitor
-) -> dict[str, float]:
-    """Every number about this column that is recorded, with the limits that held for it."""
-    values = reference.psi_limits(current.values, settings.psi_watch, settings.psi_retrain)
-    nulls = reference.null_limits(current.rows, settings.psi_watch, settings.psi_retrain)
-    is_number = reference.bins.kind == "number"
-    return {
-        "psi": psi(total.counts, current.counts),
-        "psi_watch": values.watch,
-        "psi_retrain": values.retrain,
-        "jensen_shannon": jensen_shannon(total.counts, current.counts),
-        "wasserstein": distance(total, current, reference.bins) if is_number else 0.0,
-        "wasserstein_watch": reference.wasserstein_limit(current.values) if is_number else 0.0,
-        "null_share": current.null_share,
-        "null_share_reference": total.null_share,
-        "null_psi": psi(present(total), present(current)),
-        "null_psi_watch": nulls.watch,
-        "null_psi_retrain": nulls.retrain,
-        "new_share": 0.0 if is_number or not current.rows else current.counts[-1] / current.rows,
-    }
-
-
-def _shifts(
-    who: str,
-    reference: ColumnReference,
-    total: ColumnStatistics,
-    current: ColumnStatistics,
-    measures: Mapping[str, float],
+    chances: Chances,
+    weekday: int | None,
 ) -> list[tuple[Grade, str]]:
-    """What moved beyond a limit, worst first, as sentences."""
-    found: list[tuple[Grade, str]] = []
-    grade = _grade(measures["psi"], measures["psi_watch"], measures["psi_retrain"])
-    if grade != "quiet" and total.values and current.values:
-        limit = measures["psi_retrain" if grade == "alarm" else "psi_watch"]
-        detail = _detail(reference, total, current, measures)
-        found.append((grade, f"SHIFT {who} shifted: PSI {measures['psi']:.2f}, limit {limit:.2f}{detail}."))
-    grade = _grade(measures["null_psi"], measures["null_psi_watch"], measures["null_psi_retrain"])
-    if grade != "quiet":
-        change = f"{measures['null_share_reference']:.1%} -> {measures['null_share']:.1%}"
-        found.append((grade, f"NULLS {who}: missing values {change}."))
-    if not found and measures["wasserstein"] > measures["wasserstein_watch"] > 0:
-        how_far = f"{measures['wasserstein']:.2f} standard deviations, limit {measures['wasserstein_watch']:.2f}"
-        found.append(("watch", f"SHIFT {who} moved by {how_far}."))
-    return sorted(found, key=lambda one: _RANK[one[0]])
+    """Whether the columns together moved although none did so for certain: PSI beyond chance, weighted by importance.
 
-
-def _detail(
-    reference: ColumnReference, total: ColumnStatistics, current: ColumnStatistics, measures: Mapping[str, float]
-) -> str:
-    if reference.bins.kind == "category":
-        return f"; {measures['new_share']:.1%} of rows hold new categories" if measures["new_share"] else ""
-    if total.mean is None or current.mean is None:
-        return ""
-    return f"; mean {total.mean:.4g} -> {current.mean:.4g}"
-
-
-def _grade(value: float, watch: float, retrain: float) -> Grade:
-    return "alarm" if value > retrain else "watch" if value > watch else "quiet"
+    Its limit comes from the same mean of each reference partition, so columns that move together are in it.
+    """
+    names = [name for name in current if name in importance and reference.columns[name].is_judged]
+    weights = np.array([importance[name] for name in names])
+    if not names or weights.sum() ** 2 < _FEWEST_JOINT * (weights**2).sum():
+        return []
+    known, found = [], []
+    for name in names:
+        column = reference.columns[name]
+        kin = column.kin(weekday)
+        known.append(kin.excess)
+        sides = (distribution(kin.total, column.bins), distribution(current[name], column.bins))
+        expected, actual = (np.array(side, dtype=np.float64) for side in sides)
+        found.append(float(excess(expected, actual)))
+    past = (weights @ np.nan_to_num(np.stack(known))).tolist()
+    mean = float(weights @ np.nan_to_num(np.array(found)))
+    floors = (settings.psi_watch * JOINT_SHARE, settings.psi_retrain * JOINT_SHARE)
+    limits = [
+        max(floor, usual_bound(past, chance))
+        for floor, chance in zip(floors, (chances.watch, chances.alarm), strict=True)
+    ]
+    grade = graded(mean, min(limits), limits[1])
+    if grade == "quiet":
+        return []
+    limit = limits[1] if grade == "alarm" else min(limits)
+    return [(grade, f"JOINT_SHIFT the columns moved together: mean PSI by importance {mean:.3f}, limit {limit:.3f}.")]
 
 
 def _volume(reference: Reference, rows: int) -> tuple[float | None, list[str]]:

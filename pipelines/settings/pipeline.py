@@ -14,6 +14,7 @@ from pipelines.partitions import Grain, Partition, parse_partition, partition_at
 from pipelines.settings.base import Name, Settings, Share
 from pipelines.settings.features import FeatureGroup, Features
 from pipelines.settings.gate import Gate, gate_problems
+from pipelines.settings.monitor import Monitor
 from pipelines.settings.source import Dimension, LabelSource, Source
 from pipelines.settings.tasks import CLASS_TASKS, UNLABELLED_TASKS
 from pipelines.settings.training import Label, LabelRules, Retrain, Training
@@ -77,25 +78,6 @@ class Export(Settings):
         description="also `confidence` of classes, with `training.intervals` `prediction_set`; of a regression "
         "`prediction_low` and `prediction_high`",
     )
-
-
-class Monitor(Settings):
-    reference_partitions: PositiveInt = Field(14, description="accepted partitions before the champion's holdout")
-    votes: PositiveInt = Field(2, description="k: partitions that must show drift, the latest included")
-    of_last: PositiveInt = Field(3, description="n")
-    cooldown_partitions: NonNegativeInt = 3
-    min_new_labels: NonNegativeInt = 100
-    psi_watch: float = 0.1
-    psi_retrain: float = 0.25
-    max_drop: float | None = Field(None, description="realised loss of the metric on matured labels that retrains")
-    report: Literal["always", "on_alarm", "on_retrain", "never"] = "always"
-    report_max_rows: Annotated[PositiveInt, Field(le=50_000)] = 10_000
-
-    @model_validator(mode="after")
-    def _votes_fit(self) -> Monitor:
-        if self.votes > self.of_last:
-            raise ValueError("'votes' must not be above 'of_last'")
-        return self
 
 
 class Card(Settings):
@@ -190,6 +172,8 @@ class Pipeline(Settings):
         problems += gate_problems(self.gate, self.training.task if self.training else None, self.label is not None)
         if self.partition == "hour" and self.timezone != "UTC":
             problems.append("'partition: hour' needs 'timezone: UTC' (a local hour can happen twice)")
+        if self.monitor.weekday_profile == "always" and self.partition != "day":
+            problems.append(f"'monitor.weekday_profile: always' needs 'partition: day', got '{self.partition}'")
         if self.end and self.end < self.start:
             problems.append(f"'end' must not be before 'start', got {self.end} < {self.start}")
         problems += [f"'resources' has no step '{step}'" for step in self.resources if step not in (*STEPS, "default")]

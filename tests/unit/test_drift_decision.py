@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
+from pipelines.monitoring.column_verdict import Grade
 from pipelines.monitoring.decision import Decision, Facts, Vote, decide
 from pipelines.monitoring.quality import Realised
-from pipelines.monitoring.verdict import Grade
-from pipelines.settings.pipeline import Monitor
+from pipelines.settings.monitor import Monitor
 
 TWO_OF_THREE = Monitor(votes=2, of_last=3, cooldown_partitions=3, min_new_labels=100)
 READY = Facts(since_champion=10, since_retrain=None, new_labels=500)

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from pipelines.monitoring import evidently_report, monitor
+from pipelines.monitoring.column_verdict import ColumnVerdict
 from pipelines.monitoring.evidently_report import MOST_BYTES, ReportText, is_current, write_report
-from pipelines.monitoring.verdict import ColumnVerdict, PartitionVerdict
+from pipelines.monitoring.verdict import PartitionVerdict
 from pipelines.storage.files import LocalFiles
 from tests.unit.test_monitoring_step import FIRST, promote, publish_day
 

@@ -151,8 +151,9 @@ def test_dead_column_that_does_not_matter_is_only_watched(trained: Path) -> None
 
 
 def test_renamed_category_reports_the_share_of_new_ones(trained: Path) -> None:
-    (reason,) = [text for text in monitor(publish_day(trained, 15, _rename_category))["reasons"] if "SHIFT" in text]
-    assert "% of rows hold new categories" in reason
+    reasons = monitor(publish_day(trained, 15, _rename_category))["reasons"]
+    (reason,) = [text for text in reasons if text.startswith("NEW_CATEGORIES 'country'")]
+    assert "% of rows hold categories that the reference never held, limit 5.6%" in reason
 
 
 def test_empty_partition_is_no_data_and_no_vote(trained: Path) -> None:
