@@ -25,7 +25,7 @@ class XGBoost(Settings):
 
 
 class TorchMLP(Settings):
-    """A multilayer perceptron in PyTorch: scaled numbers, a learnt embedding per category.
+    """A multilayer perceptron in PyTorch: scaled numbers, of the label too, and a learnt embedding per category.
 
     With task `anomaly` an autoencoder: the hidden layers down to a code of at most half the inputs, and up again.
     """
