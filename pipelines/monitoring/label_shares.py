@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ibis
@@ -12,7 +12,8 @@ import ibis.expr.types as ir
 from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.errors import names
-from pipelines.monitoring.labels import labelled
+from pipelines.monitoring.inputs import accepted_until
+from pipelines.monitoring.labels import labelled, matured
 
 _DECILES = 10
 _MOST_VALUES = 10
@@ -65,6 +66,38 @@ def judgeable(
     shares = label_shares(context, engine, counted)
     waiting = {key: share for key, share in shares.items() if share < least}
     return Judgeable([key for key in keys if key not in waiting], shares, waiting, least)
+
+
+@dataclass(frozen=True)
+class LabelState:
+    """What the monitor may judge by: matured partitions whose labels suffice, and what its record says of the others.
+
+    `note`: which wait, in words. `is_long`: more wait than a performance window has.
+    """
+
+    partitions: list[str] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+    is_long: bool = False
+
+
+def label_state(context: Context, engine: Engine, released: Sequence[str], version: int) -> LabelState:
+    """Of the accepted partitions up to the monitored one; each is looked at again every night until its labels came.
+
+    Empty without labels. Shares and where labels are missing are those of the window that this version would be
+    judged by (`released`, the newest matured ones).
+    """
+    training = context.pipeline.training
+    if training is None or context.pipeline.label is None:
+        return LabelState()
+    due = matured(context, accepted_until(context))[-training.window_partitions :]
+    window = [key for key in released if key in set(due)][-training.holdout_partitions :]
+    found = judgeable(context, engine, due, window)
+    shown = {key: share for key, share in found.shares.items() if key in window or key in found.waiting}
+    record = replace(found, shares=shown).record(missing_pattern(context, engine, window, version))
+    note = f"WAITING {found.sentence}" if found.waiting else ""
+    is_long = len(found.waiting) > training.holdout_partitions
+    return LabelState(found.partitions, record, note, is_long)
 
 
 def label_shares(context: Context, engine: Engine, partitions: Sequence[str]) -> dict[str, float]:
