@@ -57,6 +57,7 @@ MEANINGS: dict[str, str] = {
     "LabelSource.source": "where the labels come from; it declares the pipeline's key columns too",
     "LabelSource.column": "the column that holds the label",
     "Validate.volume": "how many rows are normal",
+    "Validate.anomaly": "not compared at all, a warning, or all rows to quarantine",
     "Validate.gx_row_limit": "a larger partition is refused: Great Expectations holds all its rows in memory",
     "Deduplicate.by_key": "one row per business key, not only no exact copies",
     "Features.groups": "names of shared groups (`config/features/<name>.yaml`), or groups written here",

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
+from pipelines.errors import ConfigError
 from pipelines.partitions import Grain, Partition, parse_partition, partition_at
 from pipelines.settings.base import Name, Settings, Share
 from pipelines.settings.features import FeatureGroup, Features
@@ -18,32 +19,13 @@ from pipelines.settings.monitor import Monitor
 from pipelines.settings.source import Dimension, LabelSource, Source
 from pipelines.settings.tasks import CLASS_TASKS, UNLABELLED_TASKS
 from pipelines.settings.training import Label, LabelRules, Retrain, Training
+from pipelines.settings.validation import Validate
 
 
 def _known_zone(zone: str) -> str:
     if zone not in available_timezones():
         raise ValueError(f"'timezone' must be an IANA name like 'Europe/Berlin', got '{zone}'")
     return zone
-
-
-class Volume(Settings):
-    """Row count against the median of the last accepted partitions."""
-
-    min_rows: PositiveInt = 1
-    min_ratio: float = Field(0.2, ge=0)
-    max_ratio: float = Field(5.0, gt=0)
-    history_partitions: PositiveInt = 14
-    history_min: PositiveInt = Field(3, description="with fewer accepted partitions the ratio is not judged")
-
-
-class Validate(Settings):
-    suite: str | None = Field(None, description="expectations/<suite>.json; default: the pipeline's name")
-    max_quarantine_share: Share = Field(0.1, description="more bad rows refuse the partition (ingest's included)")
-    volume: Volume = Volume()
-    max_age_hours: PositiveInt | None = Field(
-        None, description="freshness: the newest event may be at most this much older than the partition's end"
-    )
-    gx_row_limit: PositiveInt = 2_000_000
 
 
 class Deduplicate(Settings):
@@ -170,6 +152,7 @@ class Pipeline(Settings):
         problems = [*_unknown_columns(self), *_confidence_problems(self)]
         problems += _label_problems(self)
         problems += gate_problems(self.gate, self.training.task if self.training else None, self.label is not None)
+        problems += _unknown_partitions(self)
         if self.partition == "hour" and self.timezone != "UTC":
             problems.append("'partition: hour' needs 'timezone: UTC' (a local hour can happen twice)")
         if self.monitor.weekday_profile == "always" and self.partition != "day":
@@ -239,6 +222,17 @@ def _label_problems(pipeline: Pipeline) -> list[str]:
     return found + (["'gate.slices' needs 'label'"] if gate.slices else [])
 
 
+def _unknown_partitions(pipeline: Pipeline) -> list[str]:
+    """A message for each partition that 'validate' names and that cannot be one of this pipeline."""
+    found = []
+    for key in pipeline.validate_.named_partitions:
+        try:
+            pipeline.parse(key)
+        except ConfigError as error:
+            found.append(f"'validate' names a partition: {error.what}")
+    return found
+
+
 def _merged(*blocks: Resources | None) -> Resources:
     """One block out of several, the later ones winning in the keys that they were given."""
     given = [block.model_dump(include=block.model_fields_set) for block in blocks if block]
@@ -267,6 +261,11 @@ def _unknown_columns(pipeline: Pipeline) -> list[str]:
         found.append(f"'event_time' must be a timestamp, got '{declared[pipeline.event_time].type}'")
     if pipeline.label and pipeline.label.source and pipeline.label.source not in pipeline.label_sources:
         found.append(f"'label.source' names the unknown label source '{pipeline.label.source}'")
+    elif pipeline.label and pipeline.label.source:
+        given = pipeline.label_sources[pipeline.label.source].column
+        if pipeline.label.column != given:
+            what = f"must be '{given}', which label source '{pipeline.label.source}' brings"
+            found.append(f"'label.column' {what}, got '{pipeline.label.column}'")
     return found
 
 

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from pipelines.ledger import Row
 from pipelines.partitions import Partition
-from pipelines.settings.pipeline import Pipeline, Volume
+from pipelines.settings.pipeline import Pipeline
+from pipelines.settings.validation import Volume
 
 _TOP_REASONS = 5
 

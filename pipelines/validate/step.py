@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from pipelines.storage.digests import combined
 from pipelines.validate import checks, docs
 from pipelines.validate.checks import Problem
 from pipelines.validate.docs import Verdict
+from pipelines.validate.likeness import Likeness, likeness
 from pipelines.validate.outcome import problems_of, refusal_text, warnings_of
 from pipelines.validate.quarantine import STAGE, quarantine_reader, reasons_by_row, rule_counts
 from pipelines.validate.rules import run_suite
@@ -24,7 +26,9 @@ from pipelines.validate.suites import Suite, load_suite
 
 Summary = dict[str, Any]
 TABLE = f"quarantine/{STAGE}"
-_VERSION = "validate/1"
+_VERSION = "validate/2"
+# Settings whose whole effect is the verdict on likeness: accepting one day must not touch the others.
+_IN_VERDICT = {"anomaly", "min_history", "history_partitions", "history_start", "accept"}
 
 
 def validate(context: Context) -> Summary:
@@ -47,22 +51,25 @@ def validate(context: Context) -> Summary:
     refused_by_ingest = _ingest_quarantined(context)
     read = int(raw["row_count"]) + refused_by_ingest
     volume = checks.volume(read, _history(context), context.pipeline.validate_.volume)
-    digest = _input_digest(context, raw, suite, volume)
+    _require_row_limit(context, int(raw["row_count"]))
+    read_rows = cache(lambda: _read(context, source, int(raw["row_count"])))
+    like = likeness(context, raw, read_rows)
+    digest = _input_digest(context, raw, suite, volume, like)
     known = context.published(TABLE, digest)
     if known and docs.has_page(context):
         return _conclude(context, known, "unchanged")
-    _require_row_limit(context, int(raw["row_count"]))
-    rows = _read(context, source, int(raw["row_count"]))
+    rows = read_rows()
     results = run_suite(suite, rows.select(list(context.pipeline.source.columns))) if rows.num_rows else []
     reasons = reasons_by_row(results, rows)
     problems = problems_of(context, rows, read, refused_by_ingest, reasons, volume, results)
+    problems += [like.problem] if like.problem else []
     refusal = refusal_text(problems)
     verdict = Verdict(
         read=read,
         ingest_quarantined=refused_by_ingest,
         quarantined=rows.num_rows if problems else len(reasons),
         problems=tuple(problems),
-        warnings=tuple(warnings_of(rows, context.pipeline, results)),
+        warnings=(*warnings_of(rows, context.pipeline, results), *like.warnings),
     )
     reach("validate.mid")
     docs.write_page(context, suite.name, verdict, results, rows)
@@ -71,7 +78,7 @@ def validate(context: Context) -> Summary:
         base,
         quarantine_reader(rows, list(context.pipeline.source.columns), reasons, refusal),
         digest,
-        _facts(verdict, suite, rule_counts(reasons), refusal, raw["content_digest"]),
+        _facts(verdict, suite, rule_counts(reasons), refusal, raw["content_digest"]) | {"anomaly": like.facts},
         stage=STAGE,
     )
     reach("quarantine.after_write")
@@ -129,9 +136,10 @@ def _history(context: Context) -> list[int]:
     return checks.volume_history(context.ledger.accounting(context.name), context.key)
 
 
-def _input_digest(context: Context, raw: Row, suite: Suite, volume: Problem | None) -> str:
-    """Everything that decides the outcome. Of the volume history only its verdict: a median may move without effect."""
+def _input_digest(context: Context, raw: Row, suite: Suite, volume: Problem | None, like: Likeness) -> str:
+    """Everything that decides the outcome. Of the history only its verdicts: a median may move without effect."""
     pipeline = context.pipeline
+    settings = pipeline.validate_.model_dump(mode="json", exclude=_IN_VERDICT)
     refused = context.ledger.publication(context.name, "quarantine/ingest", context.key)
     columns = {name: (column.type, column.optional) for name, column in pipeline.source.columns.items()}
     label = pipeline.label.column if pipeline.label and not pipeline.label.source else None
@@ -140,9 +148,10 @@ def _input_digest(context: Context, raw: Row, suite: Suite, volume: Problem | No
         raw["content_digest"],
         refused["content_digest"] if refused else "",
         suite.digest,
-        pipeline.validate_.digest(),
-        json.dumps([list(columns.items()), pipeline.event_time, label]),
+        json.dumps([settings, list(columns.items()), pipeline.event_time, label]),
         volume.what if volume else "",
+        *like.warnings,
+        like.problem.what if like.problem else "",
     )
 
 

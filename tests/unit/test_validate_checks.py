@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.settings.pipeline import Volume
+from pipelines.settings.validation import Volume
 from pipelines.validate import checks
 from tests.validating import context, raw
 
