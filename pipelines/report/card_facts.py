@@ -14,6 +14,7 @@ from pipelines.training.warm_start import told
 
 FOLDER = "models"
 _MOST_FEATURES = 20
+_OF_ONE_ANSWER = 0.5  # balanced accuracy where every row is called the same
 
 
 def card_facts(context: Context, version: int) -> dict[str, Any]:
@@ -82,6 +83,12 @@ def _unsaid_of_evaluation(evaluation: Mapping[str, Any], slice_min_rows: int) ->
     undefined = [name for name, value in evaluation["metrics"].get("challenger", {}).items() if value is None]
     if undefined:
         found.append(f"Undefined on this holdout: {', '.join(sorted(undefined))}.")
+    judged = evaluation["metrics"].get("challenger", {})
+    if judged.get("f1") == 0 and judged.get("balanced_accuracy") == _OF_ONE_ANSWER:
+        found.append(
+            "No score of the holdout reaches 0.5: accuracy, balanced_accuracy, f1 and mcc are those of a model that "
+            "says no to every row. Whoever uses the scores needs a threshold of their own."
+        )
     small = [one for one in evaluation.get("slices", []) if one["rows"] < slice_min_rows]
     if small:
         found.append(f"{len(small)} slice(s) have fewer than {slice_min_rows} rows: too few to be judged.")

@@ -6,6 +6,7 @@ What is not known is shown as missing, never invented. The same facts give the s
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from pipelines.report.card_facts import FOLDER, card_facts
 from pipelines.storage.durable import canonical_json
 
 _LARGEST_WRITTEN_OUT = 1e12
+_DIGITS, _MOST_DECIMALS = 4, 8
 # What Markdown takes for markup; an underscore within a word is none.
 _MARKS = re.compile(r"[\\`*\[\]|#]|(?<!\w)_|_(?!\w)")
 
@@ -71,19 +73,22 @@ def _templates(is_html: bool) -> Environment:
     return templates
 
 
-def figure(value: Any) -> str:
-    """A number as the ledger holds it, five digits; a dash where there is none."""
+def figure(value: Any, beside: float | None = None) -> str:
+    """A number with four digits, or to the decimals that `beside` then has; a dash where there is none."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int):
         return f"{value:,}"
-    short = float(f"{value:.5g}")
-    return f"{short:,.0f}" if 10_000 <= abs(short) < _LARGEST_WRITTEN_OUT else f"{short:.5g}"
+    if beside:
+        return f"{value:z.{min(max(_DIGITS - 1 - math.floor(math.log10(abs(beside))), 0), _MOST_DECIMALS)}f}"
+    short = float(f"{value:.{_DIGITS}g}")
+    return f"{short:,.0f}" if 10_000 <= abs(short) < _LARGEST_WRITTEN_OUT else f"{short:.{_DIGITS}g}"
 
 
 def cell(value: Any) -> str:
     """Text that Markdown shows as it is, also inside a table."""
-    text = html.escape(str(value), quote=False).replace("\n", " ")
-    return _MARKS.sub(r"\\\g<0>", text)
+    # A '>' is markup at the beginning alone, where it makes a quotation.
+    text = html.escape(str(value), quote=False).replace("\n", " ").replace("&gt;", ">")
+    return ("\\" if text.startswith(">") else "") + _MARKS.sub(r"\\\g<0>", text)

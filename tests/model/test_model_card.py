@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipelines.report.card_facts import card_facts
+from pipelines.report.card_facts import card_facts, unsaid
 from pipelines.report.model_card import cell, figure, write_card
 from pipelines.report.page import write_page
 from pipelines.settings.pipeline import Card
@@ -65,7 +65,7 @@ def test_card_says_what_the_ledger_says(new_home):
     text, page = cards(run, version)
     record = run.ledger.model(run.name, version)["record"]
     for name, value in record["holdout_metrics"].items():
-        assert re.search(rf"\| {name}.* \| {re.escape(format(value, '.5g'))} \|", text), name
+        assert re.search(rf"\| {name}.* \| {re.escape(figure(value))} \|", text), name
     assert f"{record['rows']['train']:,} rows in 3 partition(s), 2026-03-01 to 2026-03-03" in text
     assert (
         f"| features | {record['tables']['features']['version']} | 4 | `{record['tables']['features']['contents']}` |"
@@ -90,7 +90,7 @@ def test_card_is_one_file_and_values_never_become_markup(new_home):
     assert not parsed.tags & {"script", "link", "img", "iframe", "b-cards"}
     assert parsed.addresses == ["../index.html"]
     assert "&lt;b&gt;cards&lt;/b&gt;" in page
-    assert r"&lt;b&gt;cards&lt;/b&gt; \| by hand" in text
+    assert r"&lt;b>cards&lt;/b> \| by hand" in text
 
 
 def test_what_nobody_filled_in_is_missing(new_home):
@@ -181,10 +181,11 @@ def test_evaluating_twice_explains_the_same(new_home):
     [
         ("card_count_1h", "card_count_1h"),
         ("_a_ | b", r"\_a\_ \| b"),
-        ("[x](http://y) <i>", r"\[x\](http://y) &lt;i&gt;"),
+        ("[x](http://y) <i>", r"\[x\](http://y) &lt;i>"),
+        ("> 0.5 -> 0.8", r"\> 0.5 -> 0.8"),
         ("# a\nb", r"\# a b"),
     ],
-    ids=["a column's name", "emphasis and cells", "links and tags", "headings and lines"],
+    ids=["a column's name", "emphasis and cells", "links and tags", "quotations", "headings and lines"],
 )
 def test_text_in_markdown_stays_text(text, shown):
     assert cell(text) == shown
@@ -192,10 +193,28 @@ def test_text_in_markdown_stays_text(text, shown):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "–"), (0.123456, "0.12346"), (126154.2, "126,150"), (1e-7, "1e-07"), (1234567, "1,234,567"), ("DE", "DE")],
+    [(None, "–"), (0.123456, "0.1235"), (126154.2, "126,200"), (1e-7, "1e-07"), (1234567, "1,234,567"), ("DE", "DE")],
 )
-def test_figures_have_five_digits(value, shown):
+def test_figures_have_four_digits(value, shown):
     assert figure(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "beside", "shown"),
+    [(9.7e-05, 0.843, "0.0001"), (-3e-06, 0.843, "0.0000"), (1.234, 77.6, "1.23"), (0.1, 0.0, "0.1"), (None, 1.0, "–")],
+    ids=["no power of ten", "no zero below zero", "a larger scale", "nothing beside", "missing"],
+)
+def test_a_loss_has_the_decimals_of_its_metric(value, beside, shown):
+    assert figure(value, beside) == shown
+
+
+def test_card_says_that_no_score_reaches_the_threshold():
+    metrics = {"roc_auc": 0.84, "f1": 0.0, "balanced_accuracy": 0.5}
+    evaluation = {"problems": {}, "metrics": {"challenger": metrics}, "slices": [], "champion_overlap": 0.0}
+    (sentence,) = unsaid({}, evaluation, None, 100)
+    assert sentence.startswith("No score of the holdout reaches 0.5: accuracy")
+    metrics["f1"] = 0.1
+    assert unsaid({}, evaluation, None, 100) == []
 
 
 def test_card_words_do_not_change_the_settings_digest(new_home):
