@@ -70,7 +70,7 @@ def _deeper(pipeline: Pipeline, config: Path, deep: bool) -> Iterator[Problem]:
     for text in suite_problems(suite, list(pipeline.source.columns), deep):
         yield _problem(text, f"expectations/{suite.name}")
     of_model = model_problems(pipeline)
-    if deep and not of_model:
+    if not of_model:
         from pipelines.models.estimator_parameters import parameter_problems
 
         of_model = parameter_problems(pipeline.training)

@@ -57,7 +57,7 @@ def check(
     context: typer.Context,
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these pipelines.")] = None,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also build every expectation and estimator (imports the libraries).")
+        bool, typer.Option("--deep", help="Also build every expectation (imports Great Expectations).")
     ] = False,
     json: AS_JSON = False,
 ) -> None:

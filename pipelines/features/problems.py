@@ -52,6 +52,7 @@ def _problems(pipeline: Pipeline) -> Iterator[ConfigError]:
             yield from _feature_problems(pipeline, group, feature, made)
             yield from _add(pipeline, made, f"group '{group.name}'", partial(feature_columns, pipeline, group, feature))
     yield from _label_problems(pipeline, made)
+    yield from _part_problems(pipeline, made)
     yield from _image_problems(pipeline)
     yield from _fill_problems(pipeline)
 
@@ -201,6 +202,20 @@ def _label_problems(pipeline: Pipeline, made: dict[str, tuple[str, FeatureType]]
         maker = made[pipeline.label.column][0]
         what = f"the label '{pipeline.label.column}' must not be a feature, got it from {maker}"
         yield _error(pipeline, "LABEL", what, "Leave it out: the model would learn to copy it.")
+
+
+def _part_problems(pipeline: Pipeline, made: dict[str, tuple[str, FeatureType]]) -> Iterator[ConfigError]:
+    """What groups, weighs and slices rows is a column of the source or a feature."""
+    training, known = pipeline.training, [*pipeline.source.columns, *made]
+    uses = {
+        "'training.group'": training.group if training else (),
+        "'training.weight'": (training.weight,) if training and training.weight else (),
+        "'gate.slices'": pipeline.gate.slices,
+    }
+    for where, columns in uses.items():
+        for column in columns:
+            if column not in known:
+                yield _unknown_column(pipeline, where, column, known)
 
 
 def _image_problems(pipeline: Pipeline) -> Iterator[ConfigError]:

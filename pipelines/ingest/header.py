@@ -28,25 +28,26 @@ def match_columns(found: Sequence[str], source: FileSource | SqlSource, where: s
     if twice:
         raise DataError("E-SCHEMA-DUPCOL", where, f"column names must differ, got {names(twice)} more than once", _FIX)
     wanted = spelled(source)
-    refuse_missing([name for name in wanted.values() if name not in set(found)], found, where)
+    refuse_missing(list(wanted.values()), found, where)
     extra = [name for name in found if name not in set(wanted.values())]
     if extra and source.extra_columns == "refuse":
         raise extra_columns(extra, where)
     return {name: list(found).index(spelling) for name, spelling in wanted.items()}
 
 
-def refuse_missing(missing: Sequence[str], found: Sequence[str], where: str) -> None:
-    """Raises DataError E-SCHEMA-MISSING, with the nearest name that is there, when `missing` is not empty."""
+def refuse_missing(declared: Sequence[str], found: Sequence[str], where: str) -> None:
+    """Raises DataError E-SCHEMA-MISSING when a declared name was not found, with those that nobody declared.
+
+    A renamed column is one of these; the declared ones are no help, and would crowd them out.
+    """
+    missing = [name for name in declared if name not in found]
     if not missing:
         return
-    hints = [did_you_mean(name, found) for name in missing[:1]]
+    strange = [name for name in found if name not in declared]
     what = f"column {quote(missing[0])} is" if len(missing) == 1 else f"columns {names(missing)} are"
-    raise DataError(
-        "E-SCHEMA-MISSING",
-        where,
-        f"{what} missing (found: {names(found)})",
-        " ".join(filter(None, [*hints, _FIX])),
-    )
+    beside = f"undeclared: {names(strange)}" if strange else f"found only: {names(found)}"
+    hint = did_you_mean(missing[0], strange)
+    raise DataError("E-SCHEMA-MISSING", where, f"{what} missing ({beside})", " ".join(filter(None, [hint, _FIX])))
 
 
 def extra_columns(extra: Sequence[str], where: str) -> DataError:

@@ -44,9 +44,8 @@ class JsonRecords:
                 yield self._chunk(lines)
         if not self.tally.records:
             raise empty(self._where, self._name, "it has only blank lines")
-        missing = [name for name in self._spelled.values() if name not in self._seen]
         if self._seen:
-            refuse_missing(missing, list(self._seen), f"{self._where} {self._name}")
+            refuse_missing(list(self._spelled.values()), list(self._seen), f"{self._where} {self._name}")
 
     def _chunk(self, lines: list[bytes]) -> Chunk:
         begin, first_line = self.tally.records, self.tally.physical_lines + 1

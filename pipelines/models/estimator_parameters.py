@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipelines.errors import did_you_mean, quote
 from pipelines.models.estimators import ESTIMATORS, estimator_of, estimator_parameters
 from pipelines.models.ranges import ranges_of
-from pipelines.settings.families import Ensemble, SklearnEstimator
+from pipelines.settings.families import Ensemble, SklearnEstimator, XGBoost
 from pipelines.settings.search import Choices
 from pipelines.settings.training import Training
 
@@ -17,6 +17,9 @@ from pipelines.settings.training import Training
 _NOT_OFFERED = frozenset(
     {"random_state", "n_jobs", "verbose", "warm_start", "copy_X", "copy_X_train", "estimator", "covariance_estimator"}
 )
+
+# What XGBoost can judge only with the rows and classes of a training.
+_NEEDS_ROWS = frozenset({"objective", "eval_metric", "num_class", "quantile_alpha", "device", "base_score"})
 
 
 def defaults_of(name: str) -> dict[str, Any]:
@@ -31,8 +34,9 @@ def defaults_of(name: str) -> dict[str, Any]:
 
 
 def parameter_problems(training: Training | None) -> list[str]:
-    """Parameters, and ranges to tune them in, that scikit-learn would refuse; found without data. Imports scikit-learn.
+    """Parameters, and ranges to tune them in, that the library would refuse; found without data.
 
+    Imports scikit-learn or XGBoost, each only where a model has parameters for it.
     The settings must be free of the problems that `model_problems` finds.
     """
     if training is None:
@@ -49,6 +53,9 @@ def parameter_problems(training: Training | None) -> list[str]:
 
 def _given_problems(training: Training, place: str) -> list[str]:
     model, where = training.model, f"E-MODEL-PARAMETER {place}.parameters"
+    if isinstance(model, XGBoost) and model.parameters:
+        refused = refused_by_xgboost(model.parameters)
+        return [f"{where}: {refused}"] if refused else []
     if not isinstance(model, SklearnEstimator):
         return []
     unknown = [name for name in model.parameters if not _is_known(model, name)]
@@ -83,6 +90,20 @@ def _is_known(model: SklearnEstimator, name: str) -> bool:
 def _unknown(model: SklearnEstimator, parameter: str, written: str) -> str:
     near = did_you_mean(parameter, defaults_of(model.estimator))
     return f"unknown parameter {quote(written)} of '{model.estimator}'. {near}".rstrip()
+
+
+def refused_by_xgboost(parameters: Mapping[str, Any]) -> str | None:
+    """What XGBoost says against these parameters, None when it takes them: it looks at them only when it trains."""
+    import numpy as np
+    import xgboost
+
+    rows = xgboost.DMatrix(np.array([[0.0], [1.0]]), label=np.array([0.0, 1.0]))
+    own = {name: value for name, value in parameters.items() if name not in _NEEDS_ROWS}
+    try:
+        xgboost.train({"nthread": 1, "verbosity": 0, **own}, rows, 1)
+    except xgboost.core.XGBoostError as error:
+        return str(error).splitlines()[0].rpartition("] ")[2].removesuffix(".")
+    return None
 
 
 def _refused(training: Training, model: SklearnEstimator) -> str | None:

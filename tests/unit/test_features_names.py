@@ -255,6 +255,25 @@ def test_lags_need_an_entity_and_read_earlier_partitions() -> None:
     assert not looks_back(with_features(RATIO))
 
 
+def test_what_slices_groups_and_weighs_rows_is_a_column_or_a_feature() -> None:
+    settings = with_features(
+        COUNT, gate={"slices": ["contry", "count_24h"]}, training={"task": "binary", "group": ["card"], "weight": "w"}
+    )
+    assert [text.partition(" ")[2] for text in feature_problems(settings, CONFIG)] == [
+        "payments: 'training.group' names the unknown column 'card'. Did you mean 'card_id'?",
+        "payments: 'training.weight' names the unknown column 'w'.",
+        "payments: 'gate.slices' names the unknown column 'contry'. Did you mean 'country'?",
+    ]
+
+
+def test_a_label_is_named_as_its_source_brings_it() -> None:
+    source = {"format": "csv", "path": "{partition}.csv", "columns": {"payment_id": {"type": "id"}}}
+    source["columns"] |= {"is_charged_back": {"type": "integer"}}
+    brought = {"chargebacks": {"source": source, "column": "is_charged_back"}}
+    with pytest.raises(ValueError, match=r"'label.column' must be 'is_charged_back', which label source 'chargebacks'"):
+        pipeline(label_sources=brought, label={"column": "is_fraud", "source": "chargebacks"})
+
+
 def test_window_over_a_label_without_delay_is_a_lag_and_fair() -> None:
     assert feature_problems(with_features(COUNT | {"column": "is_fraud"}), CONFIG) == []
 

@@ -156,6 +156,14 @@ def test_csv_names_the_nearest_column_when_one_is_missing() -> None:
     assert "Did you mean 'amnt_eur'?" in str(raised.value)
 
 
+def test_csv_shows_the_undeclared_columns_when_one_is_renamed() -> None:
+    wide = [f"column_{number}" for number in range(9)]
+    with pytest.raises(DataError) as raised:
+        read(",".join([*wide, "merchant_kind"]).encode() + b"\n", source([*wide, "merchant_id_code"]))
+    assert "column 'merchant_id_code' is missing (undeclared: 'merchant_kind')" in str(raised.value)
+    assert "Did you mean" not in str(raised.value).replace("Did you mean 'merchant_kind'?", "")
+
+
 def test_csv_multi_line_record_ends_at_its_limit() -> None:
     data = b'a,b,c\n1,"' + b"x\n" * 300 + b'",3\n4,5,6\n'
     good, bad, records = read(data, source(limits={"max_cell_chars": 100}))

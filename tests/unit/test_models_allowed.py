@@ -81,6 +81,22 @@ def test_a_parameter_that_scikit_learn_refuses_is_named_without_data(parameters,
 
 
 @pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        pytest.param({"max_depth": "four"}, "Invalid Parameter format for max_depth expect int", id="text"),
+        pytest.param({"subsample": 3}, "value 3 for Parameter subsample exceed bound", id="out of bounds"),
+        pytest.param({"grow_policy": "lossgide"}, "Invalid Input: 'lossgide', valid values are", id="typo"),
+        pytest.param({"max_depth": 3, "objective": "reg:squarederror"}, None, id="sound"),
+    ],
+)
+def test_a_parameter_that_xgboost_refuses_is_named_without_data(parameters, message) -> None:
+    training = {"task": "regression", "model": {"family": "xgboost", "parameters": parameters}}
+    problems = parameter_problems(Training.model_validate(training))
+    found = [problem.startswith(f"E-MODEL-PARAMETER training.model.parameters: {message}") for problem in problems]
+    assert found == [True] * bool(message)
+
+
+@pytest.mark.parametrize(
     ("ranges", "message"),
     [
         pytest.param(
