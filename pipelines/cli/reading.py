@@ -53,13 +53,13 @@ def explain(
     json: AS_JSON = False,
 ) -> None:
     """Tell the story of one row: raw record, checks, features, score, model, files."""
-    from pipelines.cli import state_page
+    from pipelines.cli.story_page import row_story
     from pipelines.explain import explain as story_of
     from pipelines.runs.step import open_context
 
     home = used_home(context)
     story = story_of(open_context(name, partition, "cli__explain", home), key)
-    show.as_json(story) if json else state_page.sections(story)
+    show.as_json(story) if json else row_story(story)
 
 
 @app.command(rich_help_panel=_PANEL)

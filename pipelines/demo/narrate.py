@@ -8,6 +8,7 @@ from pipelines.home import Home
 from pipelines.ledger import Ledger
 
 Event = dict[str, Any]
+_LONGEST = 230
 
 
 def day_lines(ledger: Ledger, pipeline: str, partition: str, title: str, failed: Event | None) -> tuple[str, str]:
@@ -58,4 +59,5 @@ def _scores(ledger: Ledger, pipeline: str, partition: str) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 230 else text[:227] + "..."
+    """What is wrong comes first and what to do last: a long line loses its middle."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 80]} ... {text[-75:]}"
