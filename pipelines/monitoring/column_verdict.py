@@ -57,13 +57,17 @@ def judge_column(
     settings: Monitor,
     weekday: int | None = None,
     who: str = "",
+    measured: str = "",
 ) -> ColumnVerdict:
-    """The grade of one column, with sentences; `who` names it in them (default: the name and its importance)."""
+    """The grade of one column, with sentences; `who` names it in them (default: the name and its importance).
+
+    `measured`: what of it the numbers are, e.g. "the length of ", where they are not its own values.
+    """
     kin = reference.kin(weekday)
     measures = measure(reference, kin, current, stake, settings)
     if not reference.is_judged:
         return ColumnVerdict(name, "quiet", stake.importance, stake.is_important, (), measures)
-    who = who or f"'{name}' ({stake.importance:.0%} of the model's importance)"
+    who = who or f"{measured}'{name}' ({stake.importance:.0%} of the model's importance)"
     found = _dead(who, reference, kin, current, stake.chances.alarm) or _shifts(who, kin, current, measures, weekday)
     worst: Grade = found[0][0] if found else "quiet"
     grade: Grade = worst if stake.is_important or worst == "quiet" else "watch"

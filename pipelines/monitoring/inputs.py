@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -53,6 +53,13 @@ def monitored_columns(context: Context, features: Snapshot, model: Row) -> dict[
     wanted = list(known) if isinstance(known, list | dict) else [n for n in schema.names if n not in identity]
     own = [name for name, kind in known.items() if kind in ("text", "image")] if isinstance(known, dict) else []
     return column_kinds(schema, wanted) | {name: "number" for name in own if name in schema.names}
+
+
+def measured_parts(features: Snapshot, kinds: Mapping[str, str]) -> dict[str, str]:
+    """In words what of a column is watched where that is not its own values, see `monitored_columns`."""
+    own = column_kinds(features.schema(), list(kinds))
+    texts = {name: "the length of " for name, kind in kinds.items() if kind != own.get(name, kind)}
+    return texts | {name: "the presence of " for name in kinds if name not in own}
 
 
 def weekdays(context: Context, keys: Sequence[str]) -> dict[str, int]:

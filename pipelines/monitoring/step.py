@@ -15,6 +15,7 @@ from pipelines.monitoring.evidence import bootstrap_labels, gather
 from pipelines.monitoring.history import decisions_before, facts_of, may_trigger, since_last_retrain, votes_before
 from pipelines.monitoring.inputs import (
     champion_reference,
+    measured_parts,
     monitored_columns,
     reference_digest,
     reference_partitions,
@@ -23,8 +24,9 @@ from pipelines.monitoring.inputs import (
 )
 from pipelines.monitoring.output import Found, compact, write_html, write_no_data, write_numbers
 from pipelines.monitoring.reference import Reference, with_profile
+from pipelines.monitoring.schema import schema_reasons
 from pipelines.monitoring.statistics import Profile, profiles
-from pipelines.monitoring.verdict import judge_partition
+from pipelines.monitoring.verdict import judge_partition, with_alarms
 from pipelines.staged import champion_for
 from pipelines.storage.digests import combined
 from pipelines.storage.tables import Snapshot
@@ -68,7 +70,9 @@ def _examine(context: Context, engine: Engine, features: Snapshot, champion: Row
     rows, profile = _profile(engine, features, context.key, reference, kinds)
     importance = model["record"].get("importance") or {}
     today = weekdays(context, [context.key]).get(context.key)
-    verdict = judge_partition(reference, profile, rows, importance, context.pipeline.monitor, today)
+    measured = measured_parts(features, kinds)
+    verdict = judge_partition(reference, profile, rows, importance, context.pipeline.monitor, today, measured)
+    verdict = with_alarms(verdict, schema_reasons(features.schema(), model["record"].get("features")))
     evidence = gather(context, engine, champion, model, keys)
     return Found(
         champion["version"], kinds, reference, digest, profile, rows, verdict, evidence, _basis(context, digest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,11 +42,12 @@ def judge_partition(
     importance: Mapping[str, float],
     settings: Monitor,
     weekday: int | None = None,
+    measured: Mapping[str, str] | None = None,
 ) -> PartitionVerdict:
     """The verdict of one partition. Reasons: the worst first, within a grade the most important column first.
 
     A shifted or dead column raises an alarm when it matters to the champion and is only watched otherwise. `weekday`
-    (Monday 0) chooses what columns with a weekday profile are compared with.
+    (Monday 0) chooses what columns with a weekday profile are compared with. `measured`: see `judge_column`, by column.
     """
     held = [name for name in reference.columns if name in current]
     shares_of = importance_shares(importance, list(reference.columns))
@@ -59,6 +60,7 @@ def judge_partition(
             Stake(shares_of[name], shares_of[name] * len(shares_of), chances),
             settings,
             weekday,
+            measured=(measured or {}).get(name, ""),
         )
         for name in held
     ]
@@ -70,6 +72,13 @@ def judge_partition(
     found.sort(key=lambda one: RANK[one[0]])
     grade: Grade = found[0][0] if found else "quiet"
     return PartitionVerdict(grade, tuple(reason for _, reason in found), tuple(columns), ratio)
+
+
+def with_alarms(verdict: PartitionVerdict, reasons: Sequence[str]) -> PartitionVerdict:
+    """The verdict with alarms that no count of a column shows, named first."""
+    if not reasons:
+        return verdict
+    return replace(verdict, grade="alarm", reasons=(*reasons, *verdict.reasons))
 
 
 def _together(
