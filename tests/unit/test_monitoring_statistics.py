@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.engine import Engine
-from pipelines.monitoring.inputs import monitored_columns, rows_of
+from pipelines.monitoring.inputs import measured_parts, monitored_columns, rows_of
+from pipelines.monitoring.reference import ColumnReference, Reference
 from pipelines.monitoring.statistics import (
     Bins,
     ColumnStatistics,
@@ -19,6 +20,8 @@ from pipelines.monitoring.statistics import (
     merged,
     profiles,
 )
+from pipelines.monitoring.verdict import judge_partition
+from pipelines.settings.monitor import Monitor
 from pipelines.settings.pipeline import Resources
 from tests.builders import context, put
 
@@ -119,5 +122,18 @@ def test_a_text_is_watched_by_its_length_for_no_text_occurs_twice(tmp_path: Path
     assert kinds == {"note": "number", "country": "category"}
     with run.engine("monitor") as engine:
         watched = engine.table(rows_of(engine, snapshot, [run.key], kinds), order_by=["row_id"])
+    assert measured_parts(snapshot, kinds) == {"note": "the length of "}
     assert watched["note"].to_pylist() == [4, None, 0]
     assert watched["country"].to_pylist() == ["DE"] * 3
+
+
+def test_a_sentence_about_a_text_says_that_its_length_moved() -> None:
+    usual = ColumnStatistics(100, 0, (30, 40, 30), mean=15.0, std=6.0, minimum=1.0, maximum=40.0)
+    long = ColumnStatistics(100, 0, (0, 0, 100), mean=300.0, std=9.0, minimum=250.0, maximum=400.0)
+    days = [f"2026-03-{number:02d}" for number in range(1, 15)]
+    column = ColumnReference(Bins("number", edges=(10.0, 20.0)), (usual,) * len(days))
+    reference = Reference(dict.fromkeys(days, 100), {"note": column})
+    measured = {"note": "the length of "}
+    found = judge_partition(reference, {"note": long}, 100, {"note": 1.0}, Monitor(), measured=measured)
+    assert found.reasons[0].startswith("SHIFT the length of 'note' (100% of the model's importance) shifted: PSI ")
+    assert "mean 15 -> 300" in found.reasons[0]
