@@ -36,8 +36,8 @@ class Tail:
 def _critical(ascending: np.ndarray, alpha: float) -> float:
     """The order statistic that one more draw exceeds with probability `alpha` (Davison & Hinkley 1997, 2.3)."""
     places = int(alpha * (len(ascending) + 1))
-    normal = _NORMAL.inv_cdf(1 - alpha)
+    normal = -_NORMAL.inv_cdf(alpha)
     if places >= 1:
         return max(float(ascending[-places]), normal)
-    reached = _NORMAL.inv_cdf(1 - 1 / (len(ascending) + 1))
+    reached = -_NORMAL.inv_cdf(1 / (len(ascending) + 1))
     return max(float(ascending[-1]) / reached, 1.0) * normal
