@@ -21,7 +21,9 @@ from pipelines.settings.training import Training
 from pipelines.training.baselines import baselines
 from pipelines.training.candidates import CHALLENGER, CHAMPION, Candidate, Evaluation
 from pipelines.training.dataset import TARGET, Frozen, required
+from pipelines.training.leakage import Sides, leakage_checks
 from pipelines.training.metrics import metrics, wanted_metric
+from pipelines.training.policy import Check, policy_of
 from pipelines.training.tuning import can_judge, recipe_of, training_rows
 
 
@@ -71,6 +73,7 @@ class Nights:
         self.stream = stream
         self.context = Context(stream.pipeline, home, Ledger(home.ledger_url), first, "decisions")
         self._trained: dict[str, Trained | None] = {}
+        self._leaks: dict[str, list[Check]] = {}
 
     @property
     def training(self) -> Training:
@@ -98,7 +101,26 @@ class Nights:
             candidates=candidates,
             holdout_digest=digest,
             partitions=frozen.holdout_partitions,
+            champion_age_days=self._age(challenger, champion),
         )
+
+    def before(self, challenger: Trained) -> list[Check]:
+        """The checks of the run that come first: here whether rows or features leak the label."""
+        limits, frozen = policy_of(self.stream.pipeline.gate).leakage, challenger.frozen
+        if limits is None:
+            return []
+        if challenger.night not in self._leaks:
+            train, holdout = (frozen.table(self.context, part) for part in ("train", "holdout"))
+            sides = Sides(train, holdout, self.training.task, frozen.types, self.stream.pipeline.key)
+            self._leaks[challenger.night] = list(leakage_checks(sides, limits, True))
+        return self._leaks[challenger.night]
+
+    def _age(self, challenger: Trained, champion: Trained | None) -> float | None:
+        """Days from the champion's training to the challenger's."""
+        if champion is None:
+            return None
+        parse = self.stream.pipeline.parse
+        return (parse(challenger.night).end - parse(champion.night).end).total_seconds() / 86_400
 
     def _frozen(self, night: str) -> InMemory | None:
         days = self.stream.days
