@@ -81,9 +81,9 @@ def _cells(row: State) -> list[str]:
 
 
 def _drift(partitions: Sequence[State]) -> None:
-    """Why the monitor did not call the newest partition quiet."""
-    newest = partitions[0]
-    if newest["drift"] in ("WATCH", "RETRAIN"):
+    """Why the monitor did not call the newest partition quiet that it has seen."""
+    newest = next((row for row in partitions if row["drift"]), None)
+    if newest and newest["drift"] in ("WATCH", "RETRAIN"):
         reasons = show.escaped(" ".join(newest["drift_reasons"]))
         show.paragraph(f"drift {newest['partition']}  {show.coloured(newest['drift'])}  {reasons}", _INDENT)
 
@@ -102,7 +102,8 @@ def _decisions(kind: str, rows: Sequence[State]) -> None:
     for row in rows[:3]:
         version = f"v{row['version']} " if row["version"] else ""
         reasons = show.escaped("; ".join(row["reasons"]))
-        show.line(f"{kind} {row['partition']}  {show.coloured(row['outcome'])}  {version}{reasons}")
+        text = f"{kind} {row['partition']}  {show.coloured(row['outcome'])}  {version}{reasons}"
+        show.paragraph(text, _INDENT)
 
 
 def sections(story: Mapping[str, Any]) -> None:
