@@ -146,7 +146,9 @@ def _decided(context: Context, shadow: Shadow, champion: Row, nights: list[str])
 
     training, _ = required(context)
     evaluation = shadow_evaluation(context, shadow.version, champion["version"], nights)
-    decision = decide(evaluation, _policy(context), training.seed)
+    # One test, at the policy's confidence: the year's budget of false promotions was spent when the gate let it in, and
+    # these are other rows.
+    decision = decide(evaluation, _policy(context), training.seed, tests_per_year=1)
     return decision, plain(
         {
             **decision.numbers(),

@@ -55,6 +55,7 @@ def shadow_evaluation(context: Context, shadow: int, champion: int, nights: Sequ
         classes = _classes(context, engine, rows, training, own)
         table = _with_target(context, engine, rows, training, classes)
     labels = np.asarray(table[TARGET].to_numpy(), dtype=np.float64)
+    known_until = context.ledger.model(context.name, champion)["as_of"]
     digest = combined("shadow-1", own.version, other.version, table_digest(table))
     return Evaluation(
         task=training.task,
@@ -68,8 +69,10 @@ def shadow_evaluation(context: Context, shadow: int, champion: int, nights: Sequ
         holdout_digest=digest,
         partitions=list(nights),
         groups=_codes(table, training.group),
-        slices={name: np.asarray(table[name].to_pylist(), dtype=object) for name in context.pipeline.gate.slices},
+        slices=_values(table, context.pipeline.gate.slices),
+        sensitive=_values(table, context.pipeline.gate.sensitive),
         quantile=training.quantile,
+        champion_age_days=(context.partition.end - known_until).total_seconds() / 86_400,
     )
 
 
@@ -86,7 +89,8 @@ def _rows(context: Context, engine: Engine, own: Answers, other: Answers, nights
     judged = judged.inner_join(labels.select("row_id", "label"), "row_id")
     mine = beside.select("row_id", **{f"own_{name}": beside[name] for name in own.columns})
     judged = judged.left_join(mine, "row_id").drop("row_id_right")
-    carried = sorted({*required(context)[0].group, *context.pipeline.gate.slices})
+    gate = context.pipeline.gate
+    carried = sorted({*required(context)[0].group, *gate.slices, *gate.sensitive})
     if carried:
         judged = judged.inner_join(_carried(context, engine, carried, nights), "row_id")
     return engine.materialize(judged)
@@ -129,6 +133,10 @@ def _constant(training: Training, labels: np.ndarray, classes: int) -> np.ndarra
         return np.tile(np.bincount(labels.astype(int), minlength=classes) / len(labels), (len(labels), 1))
     best = labels.mean() if training.quantile is None else np.quantile(labels, training.quantile)
     return np.full(len(labels), best)
+
+
+def _values(table: pa.Table, columns: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(table[name].to_pylist(), dtype=object) for name in columns}
 
 
 def _codes(table: pa.Table, columns: Sequence[str]) -> np.ndarray | None:
