@@ -53,8 +53,8 @@ def promote(context: Context, version: int, approved_by: str | None = None) -> S
 
 
 def shadow(context: Context) -> Summary:
-    """Scores beside the champion, and judges when labels matured; see `pipelines.training.shadow`."""
-    from pipelines.training.shadow import shadow as step
+    """Scores beside the champion, and judges when labels matured; see `pipelines.training.shadow_step`."""
+    from pipelines.training.shadow_step import shadow as step
 
     return step(context)
 

@@ -20,7 +20,7 @@ log = logging.getLogger("nightshift")
 def promote(context: Context, version: int, approved_by: str | None = None) -> dict[str, Any]:
     """Makes the challenger champion if this run's gate said PROMOTE; 'unchanged' when a retry finds it done.
 
-    With `gate.shadow` a challenger of a champion begins its shadow instead; see `pipelines.training.shadow`.
+    With `gate.shadow` a challenger of a champion begins its shadow instead; see `pipelines.training.shadow_step`.
 
     `approved_by` is the person who agreed, where the pipeline asks for one; it is kept with the champion.
 
