@@ -89,8 +89,9 @@ class Progress:
         gates = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self._gates.items()))
         show.line(f"{sum(self._states.values())} partition(s): {days}" + (f"; retrained: {gates}" if gates else ""))
         left = len(keys) - self._finished
-        if left > 0:
-            show.hint(f"repair what is named above, then run the same command again ({left} partition(s) not run)")
+        if left > 0 or self._states["refused"] or self._states["failed"]:
+            waiting = f" ({left} partition(s) not run)" if left > 0 else ""
+            show.hint(f"repair what is named above, then run the same command again{waiting}")
         elif not Ledger(self._home.ledger_url).champion(self._name):
             show.hint(f"nightshift retrain {self._name}  (nothing is scored before a first champion)")
         else:
