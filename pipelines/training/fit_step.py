@@ -22,7 +22,8 @@ from pipelines.training.metrics import metrics
 from pipelines.training.plots import plots
 from pipelines.training.progress import checkpoints_of, forget_checkpoints
 from pipelines.training.provenance import provenance
-from pipelines.training.registry import Challenger, register
+from pipelines.training.registry import register
+from pipelines.training.registry_run import Challenger
 from pipelines.training.sample import predictions_digest, take_sample
 from pipelines.training.segment_names import with_known_names
 from pipelines.training.tuning import (

@@ -1,76 +1,33 @@
 """A challenger's entry in MLflow and in the ledger. The ledger is the truth, MLflow the place to look.
 
-A retry finds its own MLflow run by a tag and its own version by that run, so that nothing is registered twice. For the
-same reason MLflow's client repeats nothing by itself: it would create a second run when the answer to the first was
-lost. `_ask` repeats, and its call sites say why that is safe.
+A retry finds its own MLflow run by a tag and its own version by that run, so that nothing is registered twice.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import make_url
 
-from pipelines import databases
-from pipelines.calls import Service, call
 from pipelines.context import Context
-from pipelines.errors import StorageError
 from pipelines.failpoints import reach
-from pipelines.models.model import Model
 from pipelines.models.stored import model_address, read_stored, require_stored
 from pipelines.serving.package import write_package
 from pipelines.settings.pipeline import confidence_columns
 from pipelines.training.dataset import Frozen
-from pipelines.training.warm_start import told
+from pipelines.training.mlflow_client import ask, registry
+from pipelines.training.registry_run import Challenger, describe, metric_name, run_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-Answer = TypeVar("Answer")
-
-RUN_KEY = "nightshift.run_key"
 _MODEL_FOLDER = "model"
-# MLflow refuses longer digests of data sets.
-_MOST_DIGEST = 36
-# And more metrics at once.
+# MLflow refuses more metrics at once.
 _MOST_METRICS = 1000
-_BUSY_STATUS = {429, 500, 502, 503, 504}
-# Without an answer MLflow's client says INTERNAL_ERROR, too.
-_BUSY_CODES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
-_QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_MODEL_CATALOG_URI": "",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_UV_AUTO_DETECT": "false",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}
-
-
-@dataclass(frozen=True)
-class Challenger:
-    """A fitted model, with what is recorded of it. `pictures`: file name to PNG.
-
-    `sha256` names its stored files, as they were first written: a tree that was loaded is written differently.
-    """
-
-    model: Model
-    sha256: str
-    record: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    pictures: Mapping[str, bytes]
 
 
 def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
@@ -87,13 +44,13 @@ def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
         certainty = confidence_columns(context.pipeline)
         package_sha256 = write_package(packed, challenger.model, files, sha256, challenger.record, certainty)
         # Looked up before it is made, each time.
-        run_id = _ask(context, "opening the run", lambda: _run_of(client, context, frozen))
+        run_id = ask(context, "opening the run", lambda: run_of(client, context, frozen))
         # The same parameters, tags, metrics and files again leave the run as it is.
-        _ask(context, "describing the run", lambda: _describe(client, run_id, context, frozen, challenger))
-        _ask(context, "copying the model", lambda: client.log_artifacts(run_id, str(packed), _MODEL_FOLDER))
+        ask(context, "describing the run", lambda: describe(client, run_id, context, frozen, challenger))
+        ask(context, "copying the model", lambda: client.log_artifacts(run_id, str(packed), _MODEL_FOLDER))
         reach("registry.after_upload")
         # Looked up before it is made, each time.
-        mlflow_version = _ask(context, "registering the model", lambda: _version_of(client, context, run_id))
+        mlflow_version = ask(context, "registering the model", lambda: _version_of(client, context, run_id))
         reach("registry.after_create")
         version = context.ledger.record_model(
             context.name,
@@ -106,7 +63,7 @@ def register(context: Context, frozen: Frozen, challenger: Challenger) -> int:
         )
         marks = {"verified_sha256": sha256, "nightshift.version": str(version)}
         # Each sets a value that stays the same.
-        _ask(context, "marking the model", lambda: _mark(client, context, run_id, mlflow_version, marks))
+        ask(context, "marking the model", lambda: _mark(client, context, run_id, mlflow_version, marks))
     return version
 
 
@@ -124,7 +81,7 @@ def annotate(context: Context, version: int, tags: Mapping[str, str], metrics: M
     run_id = context.ledger.model(context.name, version)["mlflow_run_id"]
     # With the time: of two values of one step MLflow shows the later, else the larger.
     now = int(time.time() * 1000)
-    numbers = [Metric(_metric_name(key), float(one), now, 0) for key, one in metrics.items() if np.isfinite(one)]
+    numbers = [Metric(metric_name(key), float(one), now, 0) for key, one in metrics.items() if np.isfinite(one)]
 
     def log(client: MlflowClient) -> None:
         client.log_batch(run_id, tags=[RunTag(key, value[:5000]) for key, value in tags.items()])
@@ -133,7 +90,7 @@ def annotate(context: Context, version: int, tags: Mapping[str, str], metrics: M
 
     with registry(context) as client:
         # The same values of the same moment again are the same entries.
-        _ask(context, "annotating the run", lambda: log(client))
+        ask(context, "annotating the run", lambda: log(client))
 
 
 def attach(context: Context, version: int, files: Mapping[str, bytes], folder: str | None = None) -> None:
@@ -148,7 +105,7 @@ def attach(context: Context, version: int, files: Mapping[str, bytes], folder: s
 
     with registry(context) as client:
         # The same files again leave the run as it is.
-        _ask(context, "attaching files to the run", lambda: log(client))
+        ask(context, "attaching files to the run", lambda: log(client))
 
 
 def fetch_package(context: Context, version: int, folder: Path) -> Path:
@@ -164,7 +121,7 @@ def fetch_package(context: Context, version: int, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with registry(context) as client:
         # The same files again.
-        _ask(context, "fetching the model", lambda: download(client))
+        ask(context, "fetching the model", lambda: download(client))
     return next(path.parent for path in folder.rglob("MLmodel"))
 
 
@@ -173,7 +130,7 @@ def point_champion(context: Context, version: int) -> None:
     mlflow_version = context.ledger.model(context.name, version)["record"]["mlflow_version"]
     with registry(context) as client:
         # The alias points to the same version afterwards.
-        _ask(context, "moving the alias", lambda: set_alias(client, context, "champion", mlflow_version))
+        ask(context, "moving the alias", lambda: set_alias(client, context, "champion", mlflow_version))
 
 
 def champion_alias(context: Context) -> str | None:
@@ -183,7 +140,7 @@ def champion_alias(context: Context) -> str | None:
     with registry(context) as client:
         try:
             # Reads only.
-            found = _ask(
+            found = ask(
                 context, "reading the alias", lambda: client.get_model_version_by_alias(context.name, "champion")
             )
             return str(found.version)
@@ -191,59 +148,6 @@ def champion_alias(context: Context) -> str | None:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
-
-
-@contextmanager
-def registry(context: Context) -> Iterator[MlflowClient]:
-    """A client of this home's MLflow; its own errors become E-REG-DOWN, worth another try."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    uri = context.home.mlflow_uri
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield MlflowClient(uri, uri)
-    except StorageError:
-        raise
-    except (MlflowException, SQLAlchemyError, RequestException, ConnectionError, TimeoutError) as error:
-        raise StorageError(
-            "E-REG-DOWN",
-            f"{context.name} MLflow",
-            f"it did not do what was asked: {str(error)[:300]}",
-            "The champion stays and the fitted model is kept; the task is retried.",
-        ) from error
-    except OSError as error:
-        raise StorageError(
-            "E-REG-STORE",
-            f"{context.name} MLflow",
-            f"the model could not be stored: {str(error)[:300]}",
-            "The champion stays and the fitted model is kept; the task is retried.",
-        ) from error
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether the same request may succeed soon: no answer, a server in trouble, or its database busy."""
-    from mlflow.exceptions import MlflowException
-    from requests import ConnectionError, HTTPError, Timeout
-
-    if isinstance(error, HTTPError):
-        return error.response is not None and error.response.status_code in _BUSY_STATUS
-    if isinstance(error, MlflowException):
-        return error.error_code in _BUSY_CODES
-    return isinstance(error, ConnectionError | Timeout) or databases.is_passing(error)
-
-
-MLFLOW = Service("mlflow", "E-REG-DOWN", "MLflow", is_passing, seconds=120.0)
-
-
-def _ask(context: Context, action: str, work: Callable[[], Answer]) -> Answer:
-    """The answer of `work`, repeated while MLflow is away: doing it twice must leave the same."""
-    return call(MLFLOW, databases.place(make_url(context.home.mlflow_uri)), f"{action} of {context.name}", work)
 
 
 def set_alias(client: MlflowClient, context: Context, alias: str, mlflow_version: str) -> None:
@@ -254,94 +158,6 @@ def set_alias(client: MlflowClient, context: Context, alias: str, mlflow_version
         client.set_registered_model_alias(context.name, alias, mlflow_version)
     except MlflowException:
         client.set_registered_model_alias(context.name, alias, mlflow_version)
-
-
-def _run_of(client: MlflowClient, context: Context, frozen: Frozen) -> str:
-    """The MLflow run of this run and snapshot, made when it does not exist yet.
-
-    Of this snapshot: a run that is cleared after its data changed trains another model, and MLflow never changes a
-    parameter.
-    """
-    experiment_id = experiment_of(client, context)
-    key = f"{context.name}/{context.run_id}/{frozen.snapshot_id}"
-    known = client.search_runs([experiment_id], f"tags.`{RUN_KEY}` = '{key}'", max_results=1)
-    if known:
-        return str(known[0].info.run_id)
-    return str(client.create_run(experiment_id, tags={RUN_KEY: key}, run_name=f"{context.key}").info.run_id)
-
-
-def experiment_of(client: MlflowClient, context: Context) -> str:
-    """The id of the pipeline's experiment, made when it does not exist yet.
-
-    A tracking server keeps the files itself; without one they lie below the home.
-    """
-    known = client.get_experiment_by_name(context.name)
-    if known:
-        return str(known.experiment_id)
-    if context.home.mlflow_uri.startswith("http"):
-        return str(client.create_experiment(context.name))
-    folder = context.home.mlflow_artifacts / context.name
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(client.create_experiment(context.name, artifact_location=folder.as_uri()))
-
-
-def _describe(client: MlflowClient, run_id: str, context: Context, frozen: Frozen, challenger: Challenger) -> None:
-    from mlflow.entities import Metric, Param, RunTag
-
-    record = challenger.record
-    parameters = {
-        "as_of": frozen.as_of,
-        "estimator": record["estimator"],
-        "seed": record["seed"],
-        "device": record["device"],
-        "training_partitions": f"{frozen.training_partitions[0]}..{frozen.training_partitions[-1]}",
-        "holdout_partitions": f"{frozen.holdout_partitions[0]}..{frozen.holdout_partitions[-1]}",
-        **{f"model.{name}": value for name, value in record["parameters"].items()},
-    }
-    tags = {
-        "nightshift.pipeline": context.name,
-        "nightshift.partition": context.key,
-        "nightshift.snapshot_id": frozen.snapshot_id,
-        "nightshift.config_digest": record["settings"]["pipeline"],
-        "nightshift.code_version": record["code_version"],
-        "nightshift.device": record["device"],
-        **({"nightshift.warm_start": told(record["warm_start"])} if record.get("warm_start") else {}),
-    }
-    numbers = [Metric(name, float(value), 0, 0) for name, value in challenger.metrics.items() if np.isfinite(value)]
-    client.log_batch(
-        run_id,
-        metrics=numbers,
-        params=[Param(name, str(value)) for name, value in parameters.items()],
-        tags=[RunTag(name, str(value)) for name, value in tags.items()],
-    )
-    client.log_inputs(run_id, _datasets(frozen))
-    client.log_dict(run_id, dict(record), "record.json")
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in challenger.pictures.items():
-            Path(folder, name).write_bytes(content)
-        client.log_artifacts(run_id, folder, "plots")
-
-
-def _metric_name(name: str) -> str:
-    """MLflow refuses other characters, and a slice's value may hold any."""
-    return re.sub(r"[^\w\-. :/]", "_", name)
-
-
-def _datasets(frozen: Frozen) -> list[Any]:
-    """The Delta table versions that were read, as MLflow data set inputs."""
-    from mlflow.data.delta_dataset_source import DeltaDatasetSource
-    from mlflow.data.meta_dataset import MetaDataset
-    from mlflow.entities import DatasetInput, InputTag
-
-    inputs = []
-    for table, facts in frozen.tables.items():
-        source = DeltaDatasetSource(path=facts["uri"], delta_table_version=facts["version"])
-        dataset = MetaDataset(  # type: ignore[abstract]
-            source=source, name=table, digest=facts["contents"][:_MOST_DIGEST]
-        )
-        tags = [InputTag("mlflow.data.context", "training"), InputTag("partitions", str(facts["partitions"]))]
-        inputs.append(DatasetInput(dataset=dataset._to_mlflow_entity(), tags=tags))
-    return inputs
 
 
 def _version_of(client: MlflowClient, context: Context, run_id: str) -> str:

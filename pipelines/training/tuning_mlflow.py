@@ -19,7 +19,8 @@ from pipelines.context import Context
 from pipelines.databases import place
 from pipelines.errors import NightshiftError
 from pipelines.ledger import Row
-from pipelines.training.registry import MLFLOW, RUN_KEY, experiment_of, registry
+from pipelines.training.mlflow_client import MLFLOW, registry
+from pipelines.training.registry_run import RUN_KEY, experiment_of
 from pipelines.training.tuning_search import best_of
 from pipelines.training.tuning_study import COMPLETE, FAILED, FINISHED
 

@@ -21,7 +21,7 @@ from pipelines.ingest import ingest, sql_source
 from pipelines.ledger import Ledger, database, transactions
 from pipelines.storage import s3
 from pipelines.storage.files import open_files
-from pipelines.training import registry
+from pipelines.training import mlflow_client, registry
 from pipelines.training.promotion import reconcile_alias
 from tests.builders import PAYMENTS, context, utc
 from tests.object_store import ObjectStore
@@ -306,7 +306,7 @@ def moody(monkeypatch: pytest.MonkeyPatch) -> Iterator[Moody]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(registry, "MLFLOW", replace(registry.MLFLOW, attempts=3))
+    monkeypatch.setattr(mlflow_client, "MLFLOW", replace(mlflow_client.MLFLOW, attempts=3))
     yield server
     server.shutdown()
     server.server_close()

@@ -18,7 +18,7 @@ import pytest
 from pipelines.errors import StorageError
 from pipelines.models import load_model
 from pipelines.servers.ports import free_ports
-from pipelines.training import registry, snapshot, train
+from pipelines.training import mlflow_client, snapshot, train
 from tests.model import feeds
 from tests.model.test_retrain import ready
 
@@ -67,7 +67,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server(tmp_path / "server")
     made.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
-    monkeypatch.setattr(registry, "MLFLOW", replace(registry.MLFLOW, attempts=3))
+    monkeypatch.setattr(mlflow_client, "MLFLOW", replace(mlflow_client.MLFLOW, attempts=3))
     yield made
     made.kill()
 

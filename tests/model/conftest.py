@@ -15,7 +15,7 @@ from tests.model import feeds
 
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pipelines.training.registry import registry
+    from pipelines.training.mlflow_client import registry
 
     run = feeds.context(tmp_path_factory.mktemp("mlflow"), "2026-03-01")
     with registry(run) as client:

@@ -15,7 +15,7 @@ from pipelines.report.model_card import cell, figure, write_card
 from pipelines.report.page import write_page
 from pipelines.settings.pipeline import Card
 from pipelines.training import evaluate, gate, replay, snapshot, train
-from pipelines.training.registry import registry
+from pipelines.training.mlflow_client import registry
 from tests.model.feeds import TRAINING, at, learnable
 
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04")

@@ -15,8 +15,9 @@ from pipelines.models.model import Model
 from pipelines.training import evaluate, gate, promote, rollback, snapshot, train, tune
 from pipelines.training.dataset import read_frozen
 from pipelines.training.evaluation import aligned
+from pipelines.training.mlflow_client import MLFLOW, registry
 from pipelines.training.promotion import reconcile_alias
-from pipelines.training.registry import MLFLOW, champion_alias, registry
+from pipelines.training.registry import champion_alias
 from tests.builders import utc
 from tests.model.feeds import SMALL, TRAINING, at, day, learnable
 from tests.scoring import file_digests
@@ -78,7 +79,7 @@ def broken_mlflow(monkeypatch):
 
     def away():
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        monkeypatch.setattr("pipelines.training.registry.MLFLOW", replace(MLFLOW, attempts=2))
+        monkeypatch.setattr("pipelines.training.mlflow_client.MLFLOW", replace(MLFLOW, attempts=2))
 
     def back():
         monkeypatch.delenv("MLFLOW_TRACKING_URI")

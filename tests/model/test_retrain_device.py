@@ -12,7 +12,7 @@ from pipelines.errors import ModelError
 from pipelines.models import device as devices
 from pipelines.score import score
 from pipelines.training import evaluate, gate, promote, snapshot, train, tune
-from pipelines.training.registry import registry
+from pipelines.training.mlflow_client import registry
 from tests.model.feeds import SMALL, TRAINING, at, learnable
 
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04")

@@ -36,7 +36,7 @@ from pipelines.serving.package import requirements, write_package
 from pipelines.serving.served import answer, feature_table, open_checked
 from pipelines.settings.tasks import WIDE_TASKS
 from pipelines.training import snapshot, train
-from pipelines.training.registry import registry
+from pipelines.training.mlflow_client import registry
 from pipelines.training.sample import take_sample
 from tests.model import test_fusion, test_torch_sequence
 from tests.model.feeds import TRAINING, day

@@ -11,7 +11,7 @@ import pytest
 from pipelines.context import Context
 from pipelines.errors import ModelError
 from pipelines.training import replay, snapshot, train, tune
-from pipelines.training.registry import registry
+from pipelines.training.mlflow_client import registry
 from pipelines.training.tuning_mlflow import PARENT, STATE
 from pipelines.training.tuning_study import Studies
 from tests.model.feeds import TRAINING, at, day, learnable

@@ -19,7 +19,7 @@ from pipelines.monitoring.coverage import coverage_reasons
 from pipelines.score import plan_shards, score
 from pipelines.staged import pinned, staged_scores
 from pipelines.training import evaluate, gate, promote, replay, snapshot, train
-from pipelines.training.registry import registry
+from pipelines.training.mlflow_client import registry
 from tests.model.feeds import TRAINING, at, day
 from tests.scoring import run_all
 

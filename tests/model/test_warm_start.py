@@ -25,7 +25,7 @@ from pipelines.training import evaluate, gate, promote, replay, snapshot, train,
 from pipelines.training.dataset import Frozen, read_frozen
 from pipelines.training.evaluation import seen_by
 from pipelines.training.metrics import metric
-from pipelines.training.registry import registry
+from pipelines.training.mlflow_client import registry
 from pipelines.training.warm_start import decide
 from tests.builders import utc
 from tests.model import feeds
