@@ -9,12 +9,14 @@ import pyarrow as pa
 import pytest
 
 from pipelines.context import Context
+from pipelines.monitoring import monitor
 from pipelines.monitoring.evidence import gather
 from pipelines.monitoring.label_shares import judgeable, label_shares, missing_pattern
 from pipelines.training import snapshot
 from pipelines.training.dataset import read_frozen
 from tests.builders import put, utc
 from tests.model.feeds import LATE_LABELS, TRAINING, arrivals, at, context, day
+from tests.scoring import promote
 
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-03")
 
@@ -114,7 +116,7 @@ def release(run: Context, partition: str, scores: list[float]) -> None:
     run.ledger.record_release(run.name, partition, is_hindsight=False, run_id="r", **values)
 
 
-MODEL = {"version": 1, "as_of": utc("2026-02-28"), "record": {"holdout_metrics": {"roc_auc": 0.9}}}
+MODEL: dict[str, Any] = {"version": 1, "as_of": utc("2026-02-28"), "record": {"holdout_metrics": {"roc_auc": 0.9}}}
 
 
 def evidence(run: Context, as_of: str, **changes: Any) -> Any:
@@ -139,6 +141,25 @@ def test_a_day_is_judged_when_its_labels_arrive_and_past_decisions_stay(run: Con
     assert later.realised.rows == 12
     # Asked again as of the 5th, now that everything has arrived: the same answer.
     assert evidence(run, "2026-03-05", **window) == waiting
+
+
+def test_the_monitors_record_says_what_waits(run: Context) -> None:
+    settings = label(min_share=0.5) | {"monitor": {"report": "never"}}
+    for partition in DAYS:
+        release(run, partition, [0.1, 0.9, 0.2, 0.8])
+    day(run, "2026-03-05", [{"amount_eur": float(number)} for number in range(4)])
+    here = at(run, "2026-03-05", **settings)
+    run.ledger.record_model(
+        run.name, run_id="train-1", mlflow_run_id=None, artifact_uri="none", artifact_sha256="a" * 64,
+        as_of=MODEL["as_of"], record=MODEL["record"] | {"features": ["amount_eur"], "classes": ["0", "1"]},
+    )  # fmt: skip
+    promote(here, 1, utc("2026-02-28"))
+    assert monitor(here)["decision"] == "OK"
+    (decision,) = run.ledger.decisions(run.name, "drift", "2026-03-05")
+    assert [reason[:26] for reason in decision["reasons"]] == ["WAITING fewer than 50% of "]
+    assert decision["numbers"]["labels"]["shares"] == {"2026-03-01": 1.0, "2026-03-02": 0.25, "2026-03-03": 1.0}
+    assert decision["numbers"]["labels"]["waiting"] == ["2026-03-02"]
+    assert decision["numbers"]["realised"]["partitions"] == ["2026-03-01", "2026-03-03"]
 
 
 def test_more_waiting_days_than_a_window_has_are_worth_a_look(run: Context) -> None:
