@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pipelines.models.projection import FARTHEST
+from pipelines.models.torch_threads import computing_with
 
 _EPOCHS = 40
 _BATCH_ROWS = 256
@@ -21,16 +22,11 @@ def fit_autoencoder(matrix: np.ndarray, components: int, seed: int) -> tuple[dic
     inputs = matrix.shape[1]
     hidden = max(components, min(64, 2 * inputs))
     values = torch.from_numpy(np.clip(matrix, -FARTHEST, FARTHEST).astype(np.float32))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            encoder = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, components))
-            decoder = nn.Sequential(nn.Linear(components, hidden), nn.ReLU(), nn.Linear(hidden, inputs))
-            explained = _train(encoder, decoder, values)
-    finally:
-        torch.set_num_threads(threads)
+    with computing_with(1), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, components))
+        decoder = nn.Sequential(nn.Linear(components, hidden), nn.ReLU(), nn.Linear(hidden, inputs))
+        explained = _train(encoder, decoder, values)
     weights = {name: value.double().numpy() for name, value in encoder.state_dict().items()}
     arrays: dict[str, np.ndarray] = {}
     for number, layer in enumerate(("0", "2")):

@@ -310,7 +310,7 @@ def _load_estimator(saved: Mapping[str, Any], files: Mapping[str, bytes], thread
 
         from pipelines.models.torch_network import Network, Shape
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(1 if device.kind == "cpu" else threads)  # more would change the last bits of scores
         return Network.from_bytes(Shape.from_dict(saved["facts"]["network"]), files["network.safetensors"]).to(
             device.kind
         )

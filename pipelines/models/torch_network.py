@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipelines.models.device import gpu_trouble
 from pipelines.models.preprocess import Preprocess
 from pipelines.models.torch_image import ImageShape, Picture
 from pipelines.models.torch_sequence import Events, SequenceShape, encoder_of
+from pipelines.models.torch_threads import computing_with
 
 # Standard deviations beyond which a number says no more: an absurd input must not overflow the network.
 _FARTHEST = 20.0
@@ -142,14 +144,15 @@ class Network(nn.Module):
         """P(positive), the value, or the mean squared error of the inputs that an autoencoder gives back, `(n,)`;
         probabilities `(n, k)` for multiclass. Float32 arithmetic.
 
-        A row's score does not depend on the rows around it, nor on the number of threads.
+        A row's score does not depend on the rows around it, nor on the number of threads: a CPU takes one, and shards
+        share the cores.
 
         Raises:
             GpuMemoryError: when the GPU has no room even for one block of rows.
         """
         self.eval()
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), computing_with(1) if self.device.type == "cpu" else nullcontext():
                 parts = [
                     self._block(matrix[start : start + self.shape.block_rows], task)
                     for start in range(0, len(matrix), self.shape.block_rows)

@@ -24,6 +24,7 @@ from pipelines.models.torch_epochs import WHERE, Batches, Learner, mixed
 from pipelines.models.torch_losses import mean_loss, target_scale
 from pipelines.models.torch_network import Network
 from pipelines.models.torch_plan import Arrays, Plan, Trained
+from pipelines.models.torch_threads import computing_with
 
 
 @dataclass
@@ -156,15 +157,13 @@ def _device(plan: Plan, rank: int) -> torch.device:
 @contextmanager
 def _as_planned(plan: Plan) -> Iterator[None]:
     """Threads, kernels and random state as the plan says, and afterwards as they were."""
-    threads, kernels = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    kernels = torch.are_deterministic_algorithms_enabled()
     # cuBLAS reads this when it starts; without it deterministic mode refuses matrix products.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    with torch.random.fork_rng(devices=[]):
-        # On a CPU the order of a sum, and with it the last bits, changes with the number of threads.
-        torch.set_num_threads(1 if plan.deterministic and plan.device == "cpu" else plan.threads)
+    threads = 1 if plan.deterministic and plan.device == "cpu" else plan.threads
+    with torch.random.fork_rng(devices=[]), computing_with(threads):
         torch.use_deterministic_algorithms(plan.deterministic)
         try:
             yield
         finally:
-            torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(kernels)
