@@ -31,6 +31,7 @@ from benchmarks.decisions.drift_streams import (
     PATTERNS,
     REFERENCE_DAYS,
     Stream,
+    trained,
 )
 from pipelines.monitoring.concept import Losses, concept_drift
 from pipelines.monitoring.decision import Decision, Facts, Vote, decide
@@ -46,7 +47,7 @@ Rule = Callable[[pd.DataFrame, pd.DataFrame], bool]
 
 def judged(stream: Stream, days: int, change: str | None, settings: Monitor) -> Iterator[tuple[Vote, Decision]]:
     """What the product says on each day after the reference."""
-    reference = stream.reference(settings.weekday_profile)
+    reference = trained(stream.seed, stream.rows, stream.pattern, settings.weekday_profile)
     votes: list[Vote] = []
     asked: int | None = None
     for place in range(1, days + 1):
@@ -65,7 +66,7 @@ def quiet(pattern: str, rows: int, settings: Monitor, streams: int, days: int) -
     """Per 100 quiet days: RETRAIN outcomes, days with an alarm, days to look at."""
     counts: Counter[str] = Counter()
     for seed in range(streams):
-        for vote, decision in judged(Stream(seed, rows, pattern), days, None, settings):
+        for vote, decision in judged(Stream(seed, rows, pattern, 1), days, None, settings):
             counts[vote.grade] += 1
             counts[decision.outcome] += 1
     return {name: 100 * counts[name] / (streams * days) for name in ("RETRAIN", "alarm", "watch")}
@@ -76,7 +77,7 @@ def found_after(pattern: str, rows: int, change: str, streams: int) -> tuple[lis
     alarms, retrains = [], []
     for seed in range(streams):
         days = []
-        for one in judged(Stream(seed, rows, pattern), HORIZON, change, Monitor()):
+        for one in judged(Stream(seed, rows, pattern, 2 + CHANGES.index(change)), HORIZON, change, Monitor()):
             days.append(one)
             if one[1].outcome == "RETRAIN":
                 break

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -34,11 +35,13 @@ class Stream:
     seed: int
     rows: int
     pattern: str
+    part: int = 0  # 0: the reference, others: days after it
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng([self.seed, self.rows, PATTERNS.index(self.pattern)])
         self.rates = self.random.uniform(0.02, 0.5, FLAGS)
         self.shares = self.random.dirichlet(np.full(KNOWN, 2.0), CATEGORIES) + 0.01
+        self.random = np.random.default_rng([self.seed, self.rows, PATTERNS.index(self.pattern), self.part])
 
     def weekday(self, day: int) -> int:
         return (day + self.seed) % 7
@@ -86,20 +89,7 @@ class Stream:
             values[NAMES[CHANGED]] = np.zeros(self.rows)
         return pd.DataFrame(values)
 
-    @cached_property
-    def reference_days(self) -> list[Profile]:
-        return [self.profile(self.offsets(day)) for day in range(REFERENCE_DAYS)]
-
-    def reference(self, setting: str = "auto") -> Reference:
-        keys = [f"{day:03d}" for day in range(REFERENCE_DAYS)]
-        columns = {
-            name: ColumnReference(self._bins(place), tuple(profile[name] for profile in self.reference_days))
-            for place, name in enumerate(NAMES)
-        }
-        days = {key: self.weekday(int(key)) for key in keys}
-        return with_profile(Reference(dict.fromkeys(keys, self.rows), columns), days, setting)  # type: ignore[arg-type]
-
-    def _bins(self, place: int) -> Bins:
+    def bins(self, place: int) -> Bins:
         if place < NUMBERS:
             return Bins("number", edges=tuple(float(edge) for edge in EDGES))
         if place < NUMBERS + FLAGS:
@@ -131,3 +121,17 @@ class Stream:
             return ColumnStatistics(self.rows, self.rows, (0,) * 10)
         counts = tuple(self.rows if place == 5 else 0 for place in range(10))
         return ColumnStatistics(self.rows, 0, counts, mean=0.0, std=0.0, minimum=0.0, maximum=0.0)
+
+
+@cache
+def trained(seed: int, rows: int, pattern: str, setting: Literal["auto", "always", "never"]) -> Reference:
+    """What a champion of this stream has seen; the same for all changes that follow."""
+    stream = Stream(seed, rows, pattern)
+    days = [stream.profile(stream.offsets(day)) for day in range(REFERENCE_DAYS)]
+    keys = [f"{day:03d}" for day in range(REFERENCE_DAYS)]
+    columns = {
+        name: ColumnReference(stream.bins(place), tuple(profile[name] for profile in days))
+        for place, name in enumerate(NAMES)
+    }
+    weekdays = {key: stream.weekday(int(key)) for key in keys}
+    return with_profile(Reference(dict.fromkeys(keys, rows), columns), weekdays, setting)

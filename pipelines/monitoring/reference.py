@@ -37,6 +37,10 @@ class Kin:
     nulls: Usual
     is_of_weekday: bool = False
 
+    @property
+    def bin_count(self) -> int:
+        return len(distribution(self.total, self.bins))
+
     @cached_property
     def far(self) -> list[float]:
         """Wasserstein distance of each of these partitions from the others."""
@@ -98,8 +102,7 @@ class ColumnReference:
 
     def psi_limits(self, kin: Kin, current_rows: int, floors: Floors, chances: Chances) -> Limits:
         """Limits of the PSI of values for a partition with `current_rows` values."""
-        bins = len(distribution(kin.total, self.bins))
-        return psi_limits(kin.values, kin.total.values, current_rows, bins, floors, chances)
+        return psi_limits(kin.values, kin.total.values, current_rows, kin.bin_count, floors, chances)
 
     def null_limits(self, kin: Kin, current_rows: int, floors: Floors, chances: Chances) -> Limits:
         """Limits of the PSI between null and not null, two bins."""

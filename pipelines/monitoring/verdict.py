@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.monitoring.column_verdict import RANK, ColumnVerdict, Grade, Stake, graded, judge_column
-from pipelines.monitoring.limits import Chances, excess
-from pipelines.monitoring.measures import usual_bound
-from pipelines.monitoring.reference import Reference, distribution
+from pipelines.monitoring.limits import Chances
+from pipelines.monitoring.measures import psi_mean, usual_bound
+from pipelines.monitoring.reference import Reference
 from pipelines.monitoring.statistics import Profile
 from pipelines.settings.monitor import Monitor
 
@@ -66,7 +66,7 @@ def judge_partition(
     ]
     columns.sort(key=lambda one: (RANK[one.grade], -one.importance, one.column))
     ratio, volume = _volume(reference, rows)
-    joint = _together(reference, current, shares_of, settings, chances, weekday)
+    joint = _together(reference, current, columns, settings, chances, weekday)
     found = [(one.grade, reason) for one in columns for reason in one.reasons]
     found = [*found, *joint, *(("watch", reason) for reason in volume)]
     found.sort(key=lambda one: RANK[one[0]])
@@ -84,7 +84,7 @@ def with_alarms(verdict: PartitionVerdict, reasons: Sequence[str]) -> PartitionV
 def _together(
     reference: Reference,
     current: Profile,
-    importance: Mapping[str, float],
+    columns: Sequence[ColumnVerdict],
     settings: Monitor,
     chances: Chances,
     weekday: int | None,
@@ -93,20 +93,17 @@ def _together(
 
     Its limit comes from the same mean of each reference partition, so columns that move together are in it.
     """
-    names = [name for name in current if name in importance and reference.columns[name].is_judged]
-    weights = np.array([importance[name] for name in names])
-    if not names or weights.sum() ** 2 < _FEWEST_JOINT * (weights**2).sum():
+    told = [one for one in columns if reference.columns[one.column].is_judged]
+    weights = np.array([one.importance for one in told])
+    if not told or weights.sum() ** 2 < _FEWEST_JOINT * (weights**2).sum():
         return []
-    known, found = [], []
-    for name in names:
-        column = reference.columns[name]
-        kin = column.kin(weekday)
-        known.append(kin.excess)
-        sides = (distribution(kin.total, column.bins), distribution(current[name], column.bins))
-        expected, actual = (np.array(side, dtype=np.float64) for side in sides)
-        found.append(float(excess(expected, actual)))
-    past = (weights @ np.nan_to_num(np.stack(known))).tolist()
-    mean = float(weights @ np.nan_to_num(np.array(found)))
+    kin = [reference.columns[one.column].kin(weekday) for one in told]
+    past = (weights @ np.nan_to_num(np.stack([one.excess for one in kin]))).tolist()
+    beyond = [
+        one.measures["psi"] - psi_mean(own.total.values, current[one.column].values, own.bin_count)
+        for one, own in zip(told, kin, strict=True)
+    ]
+    mean = float(weights @ np.array(beyond))
     floors = (settings.psi_watch * JOINT_SHARE, settings.psi_retrain * JOINT_SHARE)
     limits = [
         max(floor, usual_bound(past, chance))
