@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from pipelines.cli import acting, cards, configuration, doctor, experiments, reading, running, serving, versions
+from pipelines.cli import (
+    acting,
+    cards,
+    configuration,
+    doctor,
+    experiments,
+    reading,
+    running,
+    serving,
+    suggesting,
+    versions,
+)
 from pipelines.cli.app import app
 
 __all__ = [
@@ -16,6 +27,7 @@ __all__ = [
     "reading",
     "running",
     "serving",
+    "suggesting",
     "versions",
 ]
 

@@ -18,7 +18,8 @@ DONE, REFUSED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # As they appear in --help: what one does every day comes first.
 _ORDER = (
     *("run", "retrain", "up", "demo"),
-    *("status", "history", "experiments", "explain", "quarantine", "exports", "verify", "replay", "serving", "onnx"),
+    *("status", "history", "experiments", "explain", "quarantine", "exports", "verify", "replay"),
+    *("suggest", "serving", "onnx"),
     *("rollback", "retract"),
 )
 # Options that may stand anywhere on the line, and whether a value follows.

@@ -77,26 +77,39 @@ class Forecast:
     spread: np.ndarray
 
 
-def judge(found: Profile, season: int | None, history: Sequence[Past]) -> Judgement:
-    """How unlike the partitions before it `found` is.
+@dataclass(frozen=True)
+class Judge:
+    """What a history expects of the partition after it; made once, asked of as many versions as one likes."""
 
-    Args:
-        found: the partition in question.
-        season: its place in the season, as in `Past`.
-        history: accepted partitions before it, oldest first, at least 11.
-    """
-    past = series([one.profile for one in history])
-    units = _units(past)
-    table = _filled(transformed(past, past.table, units))
-    forecast = forecast_next(table, [one.season for one in history], season)
-    values = past.of(found)
-    distance = np.abs(transformed(past, values, units) - forecast.expected)
-    scores = np.nan_to_num(distance / np.maximum(forecast.spread, _noise(past, found.rows)), nan=0.0, posinf=1e9)
-    limit = limit_of(len(past.names))
-    order = sorted(np.flatnonzero(scores > limit).tolist(), key=lambda at: (-scores[at], past.names[at]))
-    expected = _back(past, forecast.expected, units)
-    findings = [_finding(past, at, values[at], expected[at], scores[at]) for at in order[:_MOST_FINDINGS]]
-    return Judgement(_short(scores.max(initial=0.0)), _short(limit), len(history), len(past.names), tuple(findings))
+    past: Series
+    units: np.ndarray
+    forecast: Forecast
+
+    @classmethod
+    def of(cls, history: Sequence[Past], season: int | None) -> Judge:
+        """Of accepted partitions, oldest first, at least 11; `season` is that of the partition in question."""
+        past = series([one.profile for one in history])
+        units = _units(past)
+        table = _filled(transformed(past, past.table, units))
+        return cls(past, units, forecast_next(table, [one.season for one in history], season))
+
+    def __call__(self, found: Profile) -> Judgement:
+        """How unlike the partitions before it `found` is."""
+        past, values = self.past, self.past.of(found)
+        distance = np.abs(transformed(past, values, self.units) - self.forecast.expected)
+        usual = np.maximum(self.forecast.spread, _noise(past, found.rows))
+        scores = np.nan_to_num(distance / usual, nan=0.0, posinf=1e9)
+        limit = limit_of(len(past.names))
+        order = sorted(np.flatnonzero(scores > limit).tolist(), key=lambda at: (-scores[at], past.names[at]))
+        expected = _back(past, self.forecast.expected, self.units)
+        findings = [_finding(past, at, values[at], expected[at], scores[at]) for at in order[:_MOST_FINDINGS]]
+        top = _short(scores.max(initial=0.0))
+        return Judgement(top, _short(limit), len(past.table), len(past.names), tuple(findings))
+
+
+def judge(found: Profile, season: int | None, history: Sequence[Past]) -> Judgement:
+    """How unlike the partitions before it `found` is; `season` and `history` as for `Judge.of`."""
+    return Judge.of(history, season)(found)
 
 
 def limit_of(statistics: int) -> float:
