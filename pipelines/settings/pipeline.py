@@ -266,11 +266,6 @@ def _unknown_columns(pipeline: Pipeline) -> list[str]:
         if pipeline.label.column != given:
             what = f"must be '{given}', which label source '{pipeline.label.source}' brings"
             found.append(f"'label.column' {what}, got '{pipeline.label.column}'")
-    elif pipeline.label and pipeline.label.source:
-        given = pipeline.label_sources[pipeline.label.source].column
-        if pipeline.label.column != given:
-            what = f"must be '{given}', which label source '{pipeline.label.source}' brings"
-            found.append(f"'label.column' {what}, got '{pipeline.label.column}'")
     return found
 
 
