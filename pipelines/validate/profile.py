@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from pipelines.validate.text_statistics import patterns_of, text_statistics
 
-Kind = Literal["number", "text", "size"]
+Kind = Literal["number", "time", "text", "size"]
 Counted = tuple[str, int]
 
 VERSION = "profile/1"
@@ -122,7 +122,7 @@ def _order(rows: pa.Table, first: str, second: str) -> Order | None:
 
 
 def profile_column(column: pa.ChunkedArray | pa.Array, start: datetime) -> ColumnProfile:
-    """One column: texts by their letters, images by their size, everything else as numbers."""
+    """One column: texts by their letters, images by their size, times and everything else as numbers."""
     kind, plain = _plain(column, start)
     counted = pc.value_counts(plain.drop_null() if plain.null_count else plain)
     values, counts = counted.field("values"), counted.field("counts")
@@ -152,7 +152,7 @@ def _plain(column: pa.ChunkedArray | pa.Array, start: datetime) -> tuple[Kind, p
         whole = whole.cast(pa.timestamp("us"))
     if pa.types.is_timestamp(whole.type):
         since = pc.subtract(whole.cast(pa.timestamp("us", "UTC")).cast(pa.int64()), int(start.timestamp() * 1_000_000))
-        return "number", pc.divide(since.cast(pa.float64(), safe=False), 1e6)
+        return "time", pc.divide(since.cast(pa.float64(), safe=False), 1e6)
     numbers = (whole.cast(pa.int8()) if pa.types.is_boolean(whole.type) else whole).cast(pa.float64(), safe=False)
     return "number", pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 

@@ -12,6 +12,7 @@ from pipelines.errors import quote
 from pipelines.validate.anomaly import Past
 from pipelines.validate.profile import ColumnProfile, Profile
 
+_NO_RULES = ("time", "size")  # the ranges of times move with the partitions, those of images are of bytes
 _MOST_VALUES = 20  # of a set
 _MOST_FORMS = 5  # of a text column
 _MOST_KEPT = 30  # values and patterns of a profile: as many may be some of more
@@ -68,7 +69,7 @@ def proposals(
         filled = [(key, column) for key, column in seen if column.values]
         if name not in required:
             yield from _missing(name, seen)
-        if len(filled) < len(seen) or any(column.kind == "size" for _, column in filled):
+        if len(filled) < len(seen) or any(column.kind in _NO_RULES for _, column in filled):
             continue
         yield from _unique(name, filled)
         is_text = filled[-1][1].kind == "text"

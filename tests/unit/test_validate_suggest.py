@@ -32,7 +32,8 @@ def day(number: int, **changes: list[Any]) -> pa.Table:
         "sent": [1.0, 5.0, 3.0, 4.0 + number],
         "arrived": [2.0, 5.0, 6.0, 4.5 + number],
     }
-    return pa.table(columns | changes)
+    times = {"at": [START] * 4}  # no range of them holds on the next day
+    return pa.table(columns | changes | times)
 
 
 def past(number: int, table: pa.Table | None = None) -> Past:
@@ -58,6 +59,7 @@ def test_rules_say_what_the_history_shows_with_headroom() -> None:
     assert found["amount_range"] == {"column": "amount", "min_value": 5.0, "max_value": 25.0}  # 10 to 20, half on top
     assert found["arrived_sent_order"] == {"column_A": "arrived", "column_B": "sent", "or_equal": True}
     assert "amount_sent_order" not in found
+    assert [name for name in found if name.startswith("at_")] == ["at_given"]
 
 
 def test_evidence_names_the_partitions() -> None:
