@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,11 +17,11 @@ from pipelines.monitoring.column_verdict import RANK, ColumnVerdict, Grade, Stak
 from pipelines.monitoring.concept import Losses, concept_drift, expected_quality
 from pipelines.monitoring.coverage import coverage_reasons, realised_coverage
 from pipelines.monitoring.inputs import accepted_until, classes_of, weekdays
+from pipelines.monitoring.label_rate import label_rate, rate_reasons
 from pipelines.monitoring.label_shares import judgeable, label_state
-from pipelines.monitoring.labels import LabelCounts, label_counts, labelled, matured, scored_labels
+from pipelines.monitoring.labels import label_counts, labelled, matured, scored_labels
 from pipelines.monitoring.limits import Chances
 from pipelines.monitoring.losses import MOST_PARTITIONS, losses_of
-from pipelines.monitoring.measures import t_quantile
 from pipelines.monitoring.quality import (
     Realised,
     estimated_quality,
@@ -37,7 +36,6 @@ from pipelines.monitoring.statistics import ColumnStatistics, fixed_bins, profil
 _SCORE_BINS = 1000
 _SCORE_PARTITIONS_MIN = 3
 _SCORE_TESTS = 10  # as if ten columns shared the rate of false alarms
-_RATE_CHANCE = 1 / 30_000  # on each side
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def gather(context: Context, engine: Engine, champion: Row, model: Row, referenc
     settings = context.pipeline.monitor
     found, concept = concept_drift(losses, settings.loss_rise) if losses else ([], {})
     found += expected_quality(losses, context.key, settings.loss_rise, settings.false_alarm_rate) if losses else []
-    watched = [*(score.reasons if score else ()), *_rate_reasons(rate), *coverage_reasons(coverage)]
+    watched = [*(score.reasons if score else ()), *rate_reasons(rate), *coverage_reasons(coverage)]
     watched += [labels.note] if labels.is_long else []
     notes = (labels.note,) if labels.note and not labels.is_long else ()
     found = sorted([*found, *(("watch", text) for text in watched)], key=lambda one: RANK[one[0]])
@@ -186,7 +184,7 @@ def _label_evidence(
     rows = engine.materialize(table)
     counts = label_counts(context, engine, rows, classes_of(model))
     realised = _realised(context, engine, model, rows, judged)
-    rate = _label_rate(counts, reference_keys, [key for key in new if key not in set(reference_keys)])
+    rate = label_rate(counts, reference_keys, [key for key in new if key not in set(reference_keys)])
     losses = losses_of(context, engine, model, rows, scored, released)
     return sum(counts.rows.get(key, 0) for key in new), realised, rate, losses
 
@@ -203,30 +201,3 @@ def _realised(context: Context, engine: Engine, model: Row, rows: Any, judged: S
     y, score = scored_labels(context, engine, rows, judged, model["version"], classes_of(model))
     seed = zlib.crc32(f"{context.name} {context.key}".encode())
     return realised_quality(measures, metric, holdout, y, score, judged, context.key in judged, seed)
-
-
-def _label_rate(counts: LabelCounts, reference_keys: Sequence[str], recent: Sequence[str]) -> dict[str, float]:
-    """The newest matured partition's rate, the reference's mean, and how many spreads lie between them.
-
-    The spread is the larger of what reference partitions show and what chance shows for a share. `limit`: the spreads
-    that a quiet partition exceeds once in 15,000 times, more where few partitions told the spread.
-    """
-    before = [counts.rates[key] for key in reference_keys if key in counts.rates]
-    known = [key for key in recent if key in counts.rates]
-    if len(before) < _SCORE_PARTITIONS_MIN or not known:
-        return {}
-    mean, rate = float(np.mean(before)), counts.rates[known[-1]]
-    chance = math.sqrt(mean * (1 - mean) / counts.rows[known[-1]]) if 0 < mean < 1 else 0.0
-    spread = max(float(np.std(before, ddof=1)) * math.sqrt(1 + 1 / len(before)), chance)
-    z = (rate - mean) / spread if spread else 0.0
-    limit = t_quantile(len(before) - 1, _RATE_CHANCE)
-    return {"rate": rate, "reference": float(f"{mean:.6g}"), "z": float(f"{z:.6g}"), "limit": float(f"{limit:.4g}")}
-
-
-def _rate_reasons(rate: dict[str, float]) -> list[str]:
-    if abs(rate.get("z", 0.0)) <= rate.get("limit", math.inf):
-        return []
-    return [
-        f"LABEL_RATE the newest matured labels average {rate['rate']:.4g}, in the reference {rate['reference']:.4g} "
-        f"({rate['z']:+.1f} spreads, limit {rate['limit']:.3g})."
-    ]

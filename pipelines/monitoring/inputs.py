@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from pipelines.context import Context
 from pipelines.engine import Engine
 from pipelines.ledger import Row
-from pipelines.monitoring.reference import Reference, build_reference, parsed_reference, reference_bytes
+from pipelines.monitoring.reference import Reference, build_reference
+from pipelines.monitoring.reference_file import parsed_reference, reference_bytes
 from pipelines.monitoring.statistics import column_kinds, fixed_bins, profiles, row_counts, with_lone
 from pipelines.storage.digests import combined
 from pipelines.storage.tables import Snapshot

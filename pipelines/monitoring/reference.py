@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -197,34 +196,4 @@ def build_reference(bins: dict[str, Bins], profiles: dict[str, Profile], rows: d
     return Reference(
         {key: rows[key] for key in keys},
         {name: ColumnReference(fixed, tuple(profiles[key][name] for key in keys)) for name, fixed in bins.items()},
-    )
-
-
-def reference_bytes(reference: Reference) -> bytes:
-    """What `parsed_reference` reads."""
-    content = {
-        "rows": reference.rows,
-        "columns": {
-            name: {"bins": asdict(column.bins), "parts": [part.to_dict() for part in column.parts]}
-            for name, column in reference.columns.items()
-        },
-    }
-    return json.dumps(content, sort_keys=False).encode()
-
-
-def parsed_reference(saved: bytes) -> Reference:
-    content = json.loads(saved)
-    columns = {
-        name: ColumnReference(_bins(column["bins"]), tuple(map(ColumnStatistics.of, column["parts"])))
-        for name, column in content["columns"].items()
-    }
-    return Reference(dict(content["rows"]), columns)
-
-
-def _bins(values: dict[str, Any]) -> Bins:
-    return Bins(
-        kind=values["kind"],
-        edges=tuple(values["edges"]),
-        categories=tuple(values["categories"]),
-        known=None if values["known"] is None else tuple(values["known"]),
     )
