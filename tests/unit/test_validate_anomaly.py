@@ -13,6 +13,7 @@ from pipelines.errors import DataError
 from pipelines.validate import validate
 from pipelines.validate.anomaly import Past, forecast_next, judge, limit_of
 from pipelines.validate.profile import profile
+from tests import builders
 from tests.builders import utc
 from tests.validating import accounting, context, ingested, raw
 
@@ -173,3 +174,19 @@ def test_lost_profiles_are_made_again_from_the_rows(tmp_path: Path) -> None:
     run.home.files("profiles").remove_folder(run.name)
     (run.home.root / "reports" / run.name / "data_docs" / f"{run.key}.html").unlink()
     assert validate(run)["warnings"] == first
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"accept": ["2026-3-4"]}, "a day must be written like '2026-03-02', got '2026-3-4'"),
+        ({"history_start": "yesterday"}, "a day must be written like '2026-03-02', got 'yesterday'"),
+        ({"history_partitions": 20}, "'history_partitions' must be at least 'min_history' 60, got 20"),
+        ({"anomaly": "ignore", "accept": ["2026-03-04"]}, "mean nothing with 'anomaly: ignore'"),
+        ({"min_history": 3}, "greater than or equal to 14"),
+    ],
+    ids=["no such partition", "no date", "less history than needed", "nothing to accept", "too little to judge by"],
+)
+def test_senseless_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        builders.pipeline(validate=settings)
