@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+# Up to so many columns a dense product is faster than a sparse one.
+_MOST_DENSE = 16
 # Of the central difference, relative to the size of a sum: the cube root of the rounding of a double.
 _STEP = 6e-6
 
@@ -33,6 +35,7 @@ class Sums:
 
     def __init__(self, rows: Any, value: Callable[[np.ndarray], np.ndarray]) -> None:
         self._rows, self._value = rows, value
+        self._across: np.ndarray | None = None  # `(m, n)`, in the weights' precision
 
     def values(self, weights: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -41,7 +44,16 @@ class Sums:
     def influences(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         sums = self._summed(weights)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._value(sums), np.asarray((self._rows @ self._gradient(sums).T).T)
+            return self._value(sums), self._spread(self._gradient(sums), weights.dtype)
+
+    def _spread(self, gradient: np.ndarray, kind: np.dtype[Any]) -> np.ndarray:
+        """`(b, n)` in rows that lie together: what the weight of each row changes."""
+        if self._rows.shape[1] > _MOST_DENSE:
+            return np.asarray((self._rows @ gradient.T).T)
+        if self._across is None or self._across.dtype != kind:
+            dense = self._rows.toarray() if hasattr(self._rows, "toarray") else self._rows
+            self._across = np.ascontiguousarray(dense.T, dtype=kind)
+        return np.asarray(gradient.astype(kind) @ self._across)
 
     def _summed(self, weights: np.ndarray) -> np.ndarray:
         return np.asarray(weights.astype(np.float64, copy=False) @ self._rows)
