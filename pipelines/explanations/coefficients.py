@@ -74,6 +74,9 @@ def _terms(column: Column, weights: np.ndarray) -> Iterator[tuple[str, float, st
     elif column.encoder is not None:
         for name, weight in zip(column.encoder.names(column.name), values, strict=True):
             yield name, float(weight), None
+    elif column.pixels is not None:
+        for name, weight in zip(column.pixels.names(column.name), values, strict=True):
+            yield name, float(weight), None
     else:
         for category, weight in list(zip(column.categories, values, strict=True))[1:]:
             yield f"{column.name}={category}", float(weight - values[0]), f"{column.name}={column.categories[0]}"

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from pipelines.errors import DataError, ModelError
+from pipelines.explanations.coefficients import coefficients
 from pipelines.home import REPOSITORY
 from pipelines.models import model_problems
 from pipelines.models.checkpoints import Checkpoints
@@ -199,3 +200,13 @@ def test_real_digits_are_read():
     fitted = fit(wanted, rows.take(np.arange(4000) < 3000), None)
     unseen = rows.take(np.arange(4000) >= 3000)
     assert (fitted.predict(unseen.table).argmax(axis=1) == unseen.target).mean() > 0.93
+
+
+def test_a_linear_model_of_pixels_tells_its_largest_coefficients():
+    """A retrain ended in a traceback: pixels were taken for categories."""
+    plain = {"task": "binary", "model": {"family": "sklearn", "estimator": "LogisticRegression"}}
+    training = Training.model_validate(plain | {"missing": {"default": {"strategy": "median"}}})
+    found = coefficients(fit(Recipe(training, TYPES, ["0", "1"], threads=1), patterns(60, 1, missing=0.0), None))
+    assert len(found["rows"]) == 60
+    assert {row["feature"] for row in found["rows"]} <= {"picture", "amount"}
+    assert all(row["per_unit"] > 0 for row in found["rows"])
