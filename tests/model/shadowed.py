@@ -30,7 +30,7 @@ def challenger(root: Path, mlflow: Path) -> Context:
     again = at(run, run.key, run_id="retrain-2", **STRONG)
     version, decision = judged(again)
     assert decision["outcome"] == "PROMOTE", decision["reasons"]
-    assert promote(again, version)["outcome"] == "START"
+    assert promote(again, version, approved_by="anna")["outcome"] == "START"  # as the task passes it on
     return again
 
 

@@ -70,7 +70,7 @@ def test_a_better_challenger_is_promoted_after_its_nights(run: Context) -> None:
     assert {row["model_version"] for row in run.ledger.releases(run.name)} == {1}
     done = shadow(last)
     assert (done["outcome"], done["effective_from"]) == ("PROMOTE", "2026-03-07T00:00:00+00:00")
-    assert champions(run) == [(1, "promote", "gate"), (2, "promote", "shadow")]
+    assert champions(run) == [(1, "promote", "gate"), (2, "promote", "shadow, approved by anna")]
     champion = run.ledger.champion(run.name)
     assert champion
     assert champion["reason"].startswith("shadow of 2 partitions (2026-03-05 to 2026-03-06): ")
