@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from heapq import nsmallest
 from itertools import combinations
 from typing import Any, Literal
 
@@ -195,8 +196,7 @@ def _most_frequent(texts: list[str], counts: np.ndarray) -> tuple[Counted, ...]:
 
 
 def _sample(texts: list[str], counts: np.ndarray) -> tuple[tuple[int, int], ...]:
-    hashed = sorted((_hash(text), int(count)) for text, count in zip(texts, counts, strict=True))
-    return tuple(hashed[:_SAMPLE])
+    return tuple(nsmallest(_SAMPLE, zip(map(_hash, texts), counts.tolist(), strict=True)))
 
 
 def _hash(text: str) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,10 +44,9 @@ def patterns_of(values: pa.Array, counts: np.ndarray) -> tuple[list[str], np.nda
     for pattern, replacement in _PATTERN:
         shapes = pc.replace_substring_regex(shapes, pattern, replacement)
     shapes = pc.utf8_slice_codeunits(shapes, 0, _PATTERN_CHARACTERS)
-    found: Counter[str] = Counter()
-    for shape, count in zip(shapes.to_pylist(), counts, strict=True):
-        found[shape] += int(count)
-    return list(found), np.array(list(found.values()), np.int64)
+    encoded = shapes.dictionary_encode()
+    rows = np.bincount(encoded.indices.to_numpy(), counts, len(encoded.dictionary))
+    return encoded.dictionary.to_pylist(), rows.astype(np.int64)
 
 
 def peculiarity(values: pa.Array, counts: np.ndarray) -> float:
@@ -64,11 +61,9 @@ def peculiarity(values: pa.Array, counts: np.ndarray) -> float:
     codes = np.frombuffer("\0".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
     owner = np.repeat(np.arange(len(texts)), [len(text) + 1 for text in texts])[: len(codes)]
     is_pair, is_triple = owner[:-1] == owner[1:], owner[:-2] == owner[2:]
-    lengths = np.cumsum([len(text) + 1 for text in texts])[:-1] - 1  # where the separators lie
-    is_pair[lengths[lengths < len(is_pair)]] = False
-    for offset in (1, 0):
-        ends = lengths - offset
-        is_triple[ends[(ends >= 0) & (ends < len(is_triple))]] = False
+    separators = np.cumsum([len(text) + 1 for text in texts])[:-1] - 1  # each counts as the end of the text before it
+    is_pair[separators[separators >= 1] - 1] = False
+    is_triple[separators[separators >= 2] - 2] = False
     if not is_triple.any():
         return 0.0
     alphabet, letters = np.unique(codes, return_inverse=True)

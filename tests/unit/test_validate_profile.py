@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pyarrow as pa
@@ -46,6 +47,13 @@ def test_typing_error_makes_letters_follow_unusually() -> None:
     right = column(["United Kingdom"] * 50)
     wrong = column(["United Kingdom"] * 45 + ["Unoted Kingdom"] * 5)
     assert wrong.statistics["peculiarity"] > 2 * right.statistics["peculiarity"]
+
+
+def test_peculiarity_is_that_of_the_formula() -> None:
+    """Of 'abc' and 'abd': n(ab) = 2, all others 1, so (log 2 + log 1) / 2 - log 1 for both; of one text alone 0."""
+    assert column(["abc"] * 3).statistics["peculiarity"] == 0
+    assert column(["abc", "abd", "x"]).statistics["peculiarity"] == pytest.approx(math.log(2) / 2)
+    assert column(["ab", "cd", ""]).statistics["peculiarity"] == 0
 
 
 def test_column_without_a_value_has_only_its_missing_share() -> None:
