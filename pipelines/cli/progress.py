@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.cli import show
 from pipelines.home import Home
 from pipelines.ledger import Ledger
+from pipelines.shadows import KIND as SHADOW
 
 
 class Progress:
@@ -63,6 +64,7 @@ class Progress:
         state = row["state"] if event["state"] == "success" else ("refused" if _is_refusal(event) else "failed")
         self._states[state] += 1
         self._print(f"{event['partition']}  {_padded(state)}  {_accounting(row)}{_scores(row)}{_seconds(event)}")
+        self._shadow(event)
 
     def _retrained(self, event: dict[str, Any]) -> None:
         """The gate's decision of this very run."""
@@ -78,6 +80,15 @@ class Progress:
         version = f"v{mine[-1]['model_version']}  " if mine and mine[-1]["model_version"] else ""
         text = f"{event['partition']}  retrain   {show.coloured(outcome)}  {version}{show.escaped(why)}"
         self._print(text + _seconds(event))
+        self._shadow(event)
+
+    def _shadow(self, event: dict[str, Any]) -> None:
+        """What this very run decided about a challenger in shadow, if anything."""
+        for row in Ledger(self._home.ledger_url).decisions(self._name, SHADOW, event["partition"]):
+            if row["run_id"] == event["run_id"]:
+                why = show.escaped("; ".join(row["reasons"]))
+                outcome = show.coloured(row["outcome"])
+                self._print(f"{event['partition']}  shadow    {outcome}  v{row['model_version']}  {why}")
 
     def _print(self, text: str) -> None:
         if not self._quiet:
