@@ -11,11 +11,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
-from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
+
+from benchmarks.decisions.section import section
 
 # The slow ones first, so that both processes end at about the same time.
 PARTS = ("loop", "gate", "data_gate", "drift")
@@ -37,19 +37,11 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     wanted = arguments.only or ORDER
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        running = {name: pool.submit(part, name, arguments.quick) for name in PARTS if name in wanted}
+        running = {name: pool.submit(section, name, arguments.quick) for name in PARTS if name in wanted}
         found = {name: running[name].result() for name in ORDER if name in running}
     page = "\n\n".join([HEAD.strip(), *found.values()]) + "\n"
     arguments.output.write_text(page)
     sys.stdout.write(page)
-
-
-def part(name: str, is_quick: bool) -> str:
-    """The section of one part, with the seconds that it took."""
-    started = time.monotonic()
-    text: str = import_module(f"benchmarks.decisions.{name}").tables(is_quick).strip()
-    print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    return text
 
 
 if __name__ == "__main__":

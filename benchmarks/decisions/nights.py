@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,7 @@ class Nights:
         self.stream = stream
         self.context = Context(stream.pipeline, home, Ledger(home.ledger_url), first, "decisions")
         self._trained: dict[str, Trained | None] = {}
+        self._refitted: dict[str, Trained] = {}
         self._leaks: dict[str, list[Check]] = {}
 
     @property
@@ -85,6 +86,23 @@ class Nights:
             frozen = self._frozen(night)
             self._trained[night] = self._train(night, frozen) if frozen else None
         return self._trained[night]
+
+    def refitted(self, night: str) -> Trained:
+        """The challenger of `night` fitted again on all rows of its window, holdout included, for the days after it."""
+        if (known := self._refitted.get(night)) is not None:
+            return known
+        trained = self.trained(night)
+        if trained is None:
+            raise ValueError(f"nothing was trained on {night}")
+        frozen, days = trained.frozen, self.stream.days
+        keys = [*frozen.training_partitions, *frozen.holdout_partitions]
+        parts = {"train": self.stream.between(keys[0], keys[-1])}
+        whole = replace(frozen, training_partitions=keys, holdout_partitions=[night], parts=parts)
+        rows, validation = training_rows(self.context, whole)
+        model = fit(recipe_of(self.context, whole), rows, validation if can_judge(rows, validation) else None)
+        scores = model.predict(self.stream.between(night, days[-1]))
+        self._refitted[night] = replace(trained, model=model, frozen=whole, scores=scores)
+        return self._refitted[night]
 
     def evaluation(self, challenger: Trained, champion: Trained | None) -> Evaluation:
         """Both on the challenger's holdout, as the task `evaluate` has them."""
