@@ -179,10 +179,12 @@ def _first(said: Iterable[bool]) -> float:
 
 
 def _days(found: list[float]) -> str:
-    """Median, and in how many of the streams it was found at all where not in each."""
-    middle, known = median(found), sum(math.isfinite(one) for one in found)
+    """Median; the slowest stream where it differs; in how many of the streams it was found at all if not in each."""
+    middle, known = median(found), [one for one in found if math.isfinite(one)]
     text = f"{middle:g}" if math.isfinite(middle) else "never"
-    return text if known in (0, len(found)) else f"{text} (in {known} of {len(found)})"
+    if 0 < len(known) < len(found):
+        return f"{text} (in {len(known)} of {len(found)})"
+    return f"{text} (slowest {max(known):g})" if known and max(known) > middle else text
 
 
 def tables(quick: bool = False) -> str:
