@@ -27,7 +27,7 @@ _LARGEST = 2
 # Noise below which nothing is told: of a share half a standard error of its arcsine, of others 2 % (counts 5 %).
 _SHARE_NOISE, _NUMBER_NOISE, _COUNT_NOISE = 0.25, 0.02, 0.05
 # Measured on real feeds (docs/data_gate.md) for some 200 statistics; the largest of more is larger by chance.
-_LIMIT, _LIMIT_STATISTICS, _FEWEST = 5.5, 200, 20
+_LIMIT, _LIMIT_STATISTICS, _FEWEST = 6.0, 200, 20
 _MOST_FINDINGS = 5
 
 

@@ -91,8 +91,8 @@ def test_one_bad_day_in_the_history_does_not_widen_the_limits() -> None:
 
 
 def test_limit_grows_slowly_with_the_number_of_statistics() -> None:
-    assert limit_of(200) == 5.5
-    assert limit_of(20) == limit_of(5) < 5.5 < limit_of(2000) < 7
+    assert limit_of(200) == 6
+    assert limit_of(20) == limit_of(5) < 6 < limit_of(2000) < 7.5
 
 
 # ---- in the step
