@@ -39,7 +39,7 @@ class Leakage(Settings):
         0.999, gt=0, le=1, description="value of a bounded metric (ROC AUC, accuracy, ...) that nobody believes"
     )
     max_improvement: float = Field(
-        0.95, gt=0, le=1, description="share of a loss that a model may take off the best of champion and baselines"
+        0.98, gt=0, le=1, description="share of a loss that a model may take off the best of champion and baselines"
     )
 
 
