@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,13 @@ class Comparison:
     rows: int
     units: int
     standard_error: float
+
+    @property
+    def confidence_text(self) -> str:
+        """Two digits of what is missing to certainty: 95%, 99.86%, 99.973%."""
+        doubt = 100 * (1 - self.confidence)
+        digits = 0 if doubt >= 1 else 1 - math.floor(math.log10(max(doubt, 1e-9)))
+        return f"{100 * self.confidence:.{digits}f}%"
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def _not_worse_than_linear(
     found = _resampled(evaluation, challenger, baseline, policy, seed).compared(policy.confidence)
     text = (
         f"{found.metric} {found.challenger:.4f} against {found.other:.4f} of a linear model: gain {found.gain:+.4f}, "
-        f"at most {found.upper:+.4f} with {in_percent(found.confidence)} confidence"
+        f"at most {found.upper:+.4f} with {found.confidence_text} confidence"
     )
     return Check("baseline linear", bool(found.upper >= 0), text, "HOLD", asdict(found))
 
@@ -158,11 +158,6 @@ def scaled(margin: float, name: str, reference: float) -> float:
     return margin if name in BOUNDED else margin * abs(reference)
 
 
-def in_percent(share: float) -> str:
-    """As many digits as tell it from certainty: 95%, 99.89%."""
-    return f"{share:.0%}" if share <= 0.99 else f"{100 * share:.6g}%"
-
-
 def _resampled(evaluation: Evaluation, one: Candidate, other: Candidate, policy: Policy, seed: int) -> Resampled:
     return resample(
         evaluation.metric,
@@ -178,5 +173,5 @@ def _resampled(evaluation: Evaluation, one: Candidate, other: Candidate, policy:
 def _gain_text(found: Comparison) -> str:
     return (
         f"{found.metric} {found.challenger:.4f} against {found.other:.4f}: gain {found.gain:+.4f}, at least "
-        f"{found.lower:+.4f} with {in_percent(found.confidence)} confidence,"
+        f"{found.lower:+.4f} with {found.confidence_text} confidence,"
     )

@@ -176,7 +176,7 @@ def _better_apart(evaluation: Evaluation, policy: Policy, alpha: float, seed: in
     passed = bool(np.isfinite(found.lower) and found.lower > policy.margin)
     text = (
         f"mean silhouette {found.challenger:.4f} against {found.other:.4f}: gain {found.gain:+.4f}, at least "
-        f"{found.lower:+.4f} with {100 * found.confidence:.4g}% confidence, over champion version "
+        f"{found.lower:+.4f} with {found.confidence_text} confidence, over champion version "
         f"{evaluation.candidates[_CHAMPION].version}, more than {policy.margin:.4f} needed"
     )
     verdict: Outcome = "REJECT" if found.upper < 0 else "HOLD"

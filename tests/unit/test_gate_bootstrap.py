@@ -81,3 +81,17 @@ def test_bounds_enclose_each_other_and_the_seed_decides_all(seed):
     found = compare("brier", LABELS, scores[0], scores[1], **options)
     assert found.lower <= found.upper
     assert found == compare("brier", LABELS, scores[0], scores[1], **options)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "text"),
+    [
+        pytest.param(0.95, "95%", id="a round one"),
+        pytest.param(0.99, "99%", id="one in a hundred"),
+        pytest.param(1 - 0.5 / 365, "99.86%", id="half a promotion a year"),
+        pytest.param(1 - 0.1 / 365, "99.973%", id="a tenth of one"),
+    ],
+)
+def test_confidence_is_told_with_two_digits_of_its_doubt(confidence, text):
+    found = compare("mae", np.zeros(3), np.ones(3), np.ones(3), confidence=confidence, resamples=10, seed=1)
+    assert found.confidence_text == text
