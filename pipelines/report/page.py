@@ -78,7 +78,16 @@ def notes(one: dict[str, Any]) -> list[str]:
     """What explains the state without asking for anything."""
     if one["partitions"] and one["champion"] is None:
         return ["There is no champion yet: the monitor asks for a first model once enough labels have matured."]
-    return [f"In shadow: {one['shadow']['text']}."] if one["shadow"] else []
+    found = [f"In shadow: {one['shadow']['text']}."] if one["shadow"] else []
+    return found + _watched(one["partitions"])
+
+
+def _watched(partitions: list[dict[str, Any]]) -> list[str]:
+    """What the monitor thinks of the newest partition that it has seen, unless that is nothing."""
+    newest = next((row for row in partitions if row["drift"]), None)
+    if newest is None or newest["drift"] not in ("WATCH", "RETRAIN") or not newest["drift_reasons"]:
+        return []
+    return [f"The monitor says {newest['drift']} of {newest['partition']}: {newest['drift_reasons'][0]}"]
 
 
 def _links(written: set[str], row: dict[str, Any]) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipelines.report.charts import quality_curve, records_curve
-from pipelines.report.page import todo, write_page
+from pipelines.report.page import notes, todo, write_page
 from pipelines.report.story import story
 from tests.builders import context
 
@@ -157,6 +157,20 @@ def test_todo_names_stale_partitions_with_the_command() -> None:
         "2 partition(s) were built from inputs that changed since (2026-03-02 to 2026-03-03): "
         "nightshift run p --from 2026-03-02 --to 2026-03-03"
     ]
+
+
+@pytest.mark.parametrize(
+    ("drift", "said"),
+    [
+        pytest.param("WATCH", ["The monitor says WATCH of 2026-03-02: SHIFT 'a' shifted."], id="worth a look"),
+        pytest.param("OK", [], id="all is well"),
+    ],
+)
+def test_page_is_not_calm_about_what_the_monitor_watches(drift: str, said: list[str]) -> None:
+    unseen = {"partition": "2026-03-03", "drift": None, "drift_reasons": []}
+    seen = {"partition": "2026-03-02", "drift": drift, "drift_reasons": ["SHIFT 'a' shifted.", "VOTES 1 of 3."]}
+    one = {"champion": {"version": 1}, "shadow": None, "partitions": [unseen, seen]}
+    assert notes(one) == said
 
 
 def test_story_ends_with_the_decision_that_holds() -> None:
