@@ -16,6 +16,9 @@ from pipelines.training.tails import Tail
 # Fewer usable resamples (a metric is undefined without a positive row) are no sample of what could have been.
 _USABLE_SHARE = 0.9
 _ROUNDING = 1e-12
+# A resample in which a nearly perfect model is perfect has no error at all: its gain would be missed by infinitely many.
+# The errors of usable holdouts lie well above this share of the whole holdout's.
+_LEAST_ERROR = 0.5
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,12 @@ def resample(
     with threadpool_limits(1):
         found = Gain(name, labels, challenger, other, units)
         gain, error = (float(one[0]) for one in found.measured(np.ones((1, units.count))))
-        missed = _missed(found, gain, units.count, resamples, seed)
+        missed = _missed(found, gain, error, units.count, resamples, seed)
     tail = Tail(missed) if len(missed) >= _USABLE_SHARE * resamples and np.isfinite(error) else None
     return Resampled(name, mine, theirs, gain, error, tail, resamples, len(labels), units.count)
 
 
-def _missed(found: Gain, gain: float, units: int, resamples: int, seed: int) -> np.ndarray:
+def _missed(found: Gain, gain: float, error: float, units: int, resamples: int, seed: int) -> np.ndarray:
     """By how many of its own standard errors each resample's gain is above the gain; undefined ones are left out."""
     blocks = [found.measured(drawn) for drawn in draws(units, resamples, seed)]
     gains, errors = (np.concatenate(one) for one in zip(*blocks, strict=True))
@@ -137,8 +140,8 @@ def _missed(found: Gain, gain: float, units: int, resamples: int, seed: int) -> 
     difference, errors = gains[usable] - gain, errors[usable]
     # The same gain in every row has no error, but for rounding.
     is_nothing = np.abs(difference) <= _ROUNDING * np.maximum(1.0, np.abs(gains[usable]))
-    with np.errstate(divide="ignore"):
-        return np.where(is_nothing, 0.0, difference / np.where(errors > 0, errors, np.finfo(float).tiny))
+    least = max(_LEAST_ERROR * error, float(np.finfo(float).tiny))
+    return np.where(is_nothing, 0.0, difference / np.maximum(errors, least))
 
 
 def intervals(

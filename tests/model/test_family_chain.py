@@ -61,6 +61,8 @@ def settings(changes: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
     training = TRAINING | {"task": "binary", "model": model, "missing": {"default": {"strategy": "mode"}}} | changes
     found: dict[str, Any] = {"training": training, "gate": {"policy": "bootstrap"}, "audit": {"max_shift": 5.0}}
     found["features"] = {"columns": ["amount_eur"]}
+    if training["task"] == "anomaly":  # which the amount alone tells
+        found["gate"] |= {"leakage": None}
     if training["task"] == "quantile":  # of the amount, which is higher where the country is Germany
         found |= {"label": {"column": "amount_eur"}, "features": {"columns": ["country"]}}
     return found

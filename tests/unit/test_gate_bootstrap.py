@@ -83,6 +83,16 @@ def test_bounds_enclose_each_other_and_the_seed_decides_all(seed):
     assert found == compare("brier", LABELS, scores[0], scores[1], **options)
 
 
+def test_a_nearly_perfect_model_beats_a_constant():
+    """In every third resample the one wrong row is missing: such a resample has no error, and no bound may follow it."""
+    labels = np.array([0.0, 1.0] * 15)
+    scores = np.where(labels == 1, 0.9, 0.1) + np.arange(30) * 1e-3
+    scores[1] = 0.09  # one positive row below the negative ones
+    found = compare("roc_auc", labels, scores, np.full(30, 0.5), confidence=0.999, resamples=1000, seed=1)
+    assert found.challenger == pytest.approx(14 / 15)
+    assert 0.1 < found.lower < found.gain
+
+
 @pytest.mark.parametrize(
     ("confidence", "text"),
     [
