@@ -100,7 +100,9 @@ def refused_by_xgboost(parameters: Mapping[str, Any]) -> str | None:
     rows = xgboost.DMatrix(np.array([[0.0], [1.0]]), label=np.array([0.0, 1.0]))
     own = {name: value for name, value in parameters.items() if name not in _NEEDS_ROWS}
     try:
-        xgboost.train({"nthread": 1, "verbosity": 0, **own}, rows, 1)
+        # A parameter 'verbosity' would stay: whatever the process trains later would warn of nothing.
+        with xgboost.config_context(verbosity=0):
+            xgboost.train({"nthread": 1, **own}, rows, 1)
     except xgboost.core.XGBoostError as error:
         return str(error).splitlines()[0].rpartition("] ")[2].removesuffix(".")
     return None
