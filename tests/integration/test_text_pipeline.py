@@ -54,7 +54,7 @@ training:
   min_rows: 1
   model: {{family: sklearn, estimator: LogisticRegression, parameters: {{C: 10}}}}
   encode: {{message: {{encoder: tfidf, max_features: {terms}}}}}
-gate: {{min_holdout_rows: 1}}
+gate: {{min_holdout_rows: 1, leakage: null}}
 monitor: {{report: never}}
 """
 SUITE = """

@@ -21,9 +21,11 @@ from pipelines.models.model import Model
 from pipelines.models.recipe import Rows
 from pipelines.serving.onnx_check import TOLERANCE, onnx_inputs, tried_rows
 from pipelines.serving.onnx_export import export_onnx, onnx_bytes
+from pipelines.training import snapshot, train
 from pipelines.training.sample import take_sample
+from tests.model.feeds import TRAINING, day
 from tests.model.test_models_families import CASES, FEW, ROWS, XGBOOST, recipe, sklearn, table, target
-from tests.model.test_serving import DROP, MEDIAN, MIXED, NETWORK, fitted, trained
+from tests.model.test_serving import DROP, MEDIAN, MIXED, NETWORK, fitted
 
 FILLED = {"default": {"strategy": "median", "indicator": True}, "country": {"strategy": "native"}}
 NATIVE = {"amount_eur": {"strategy": "native", "indicator": True}, "country": {"strategy": "native"}}
@@ -195,7 +197,14 @@ def test_the_tried_rows_hold_what_the_recorded_ones_do_not():
 
 @pytest.mark.slow
 def test_a_registered_version_is_exported_whole_or_not_at_all(new_home, tmp_path):
-    run, version = trained(new_home, XGBOOST, {})
+    run = new_home(
+        "2026-03-03", training=TRAINING | {"model": XGBOOST}, features={"columns": ["amount_eur", "country"]}
+    )
+    random = np.random.default_rng(3)
+    for partition in ("2026-03-01", "2026-03-02", "2026-03-03"):
+        amounts = random.uniform(0, 100, 120).tolist()
+        day(run, partition, [{"amount_eur": one, "is_fraud": int(one > 50), "country": "DE"} for one in amounts])
+    version = train(run, snapshot(run)["snapshot_id"])["version"]
     said = export_onnx(run, version, tmp_path / "fraud.onnx")
     assert (said["version"], said["compared_rows"]) == (version, 520)
     session = onnxruntime.InferenceSession(tmp_path / "fraud.onnx")
