@@ -5,6 +5,7 @@ A retry finds its own MLflow run by a tag and its own version by that run, so th
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -109,7 +110,10 @@ def attach(context: Context, version: int, files: Mapping[str, bytes], folder: s
 
 
 def fetch_package(context: Context, version: int, folder: Path) -> Path:
-    """Copies the MLflow model of a version into `folder`. Nothing of it is run: compare its digest first."""
+    """Copies the MLflow model of a version into `folder`. Nothing of it is run: compare its digest first.
+
+    Without the bytecode that a server which served it from the store left beside the code.
+    """
     import mlflow
 
     mlflow_version = context.ledger.model(context.name, version)["record"]["mlflow_version"]
@@ -122,6 +126,8 @@ def fetch_package(context: Context, version: int, folder: Path) -> Path:
     with registry(context) as client:
         # The same files again.
         ask(context, "fetching the model", lambda: download(client))
+    for compiled in list(folder.rglob("__pycache__")):
+        shutil.rmtree(compiled)
     return next(path.parent for path in folder.rglob("MLmodel"))
 
 
