@@ -16,7 +16,7 @@ from pipelines.training.tails import Tail
 # Fewer usable resamples (a metric is undefined without a positive row) are no sample of what could have been.
 _USABLE_SHARE = 0.9
 _ROUNDING = 1e-12
-# A resample in which a nearly perfect model is perfect has no error at all: its gain would be missed by infinitely many.
+# A resample in which a nearly perfect model is perfect has no error at all: infinitely many would miss its gain.
 # The errors of usable holdouts lie well above this share of the whole holdout's.
 _LEAST_ERROR = 0.5
 

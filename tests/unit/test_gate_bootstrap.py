@@ -84,7 +84,7 @@ def test_bounds_enclose_each_other_and_the_seed_decides_all(seed):
 
 
 def test_a_nearly_perfect_model_beats_a_constant():
-    """In every third resample the one wrong row is missing: such a resample has no error, and no bound may follow it."""
+    """In every third resample the one wrong row is missing: such a resample has no error to divide by."""
     labels = np.array([0.0, 1.0] * 15)
     scores = np.where(labels == 1, 0.9, 0.1) + np.arange(30) * 1e-3
     scores[1] = 0.09  # one positive row below the negative ones
