@@ -12,9 +12,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Asset, BaseOperator, BaseOperatorLink, BaseSensorOperator
+from airflow.sdk import Asset, BaseOperator, BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from nightshift_credentials import use_s3_connection
+from nightshift_links import LINKS
 from nightshift_resources import IN_PROCESS
 
 from pipelines.errors import NightshiftError
@@ -48,41 +49,6 @@ def partition_of(context: Context) -> str:
             "Trigger it again with a partition key such as '2026-03-02' (under 'Advanced Options'), or use a backfill."
         )
     return str(key)
-
-
-class _ReportLink(BaseOperatorLink):
-    """A link to a file below the reports folder, offered where the step wrote one."""
-
-    def __init__(self, name: str, path: str) -> None:
-        self._name, self._path = name, path
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002
-        partition = getattr(operator, "partition", None)
-        pipeline = getattr(operator, "pipeline", "")
-        return f"/nightshift/reports/{self._path.format(pipeline=pipeline, partition=partition)}" if partition else ""
-
-
-class _MlflowLink(BaseOperatorLink):
-    """The MLflow server, when this installation runs one (NIGHTSHIFT_MLFLOW_URL)."""
-
-    @property
-    def name(self) -> str:
-        return "MLflow"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002
-        return os.environ.get("NIGHTSHIFT_MLFLOW_URL", "")
-
-
-LINKS: dict[str, tuple[BaseOperatorLink, ...]] = {
-    "validate": (_ReportLink("Data Docs", "{pipeline}/data_docs/{partition}.html"),),
-    "monitor": (_ReportLink("Drift report", "{pipeline}/drift/{partition}.html"),),
-    "release": (_ReportLink("Morning page", "index.html"),),
-    **{step: (_MlflowLink(),) for step in ("tune", "train", "evaluate", "gate", "promote", "shadow")},
-}
 
 
 class StepOperator(BaseOperator):
