@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.home import Home
 from pipelines.storage.files import LocalFiles, open_files
 
 pytestmark = pytest.mark.usefixtures("airflow_home")  # Airflow is set up before its first import
@@ -30,7 +31,7 @@ def root(tmp_path: Path) -> Path:
     [("index.html", "morning"), ("", "morning"), ("alpha/drift/2026-03-02.html", "drift")],
 )
 def test_reports_are_found(root: Path, path: str, text: str) -> None:
-    from nightshift_plugin import report_content
+    from nightshift_reports import report_content
 
     found = report_content(LocalFiles(root), path or "index.html")
     assert found is not None
@@ -52,21 +53,24 @@ def test_reports_are_found(root: Path, path: str, text: str) -> None:
     ],
 )
 def test_nothing_outside_is_given_away(root: Path, path: str) -> None:
-    from nightshift_plugin import report_content
+    from nightshift_reports import report_content
 
     assert report_content(LocalFiles(root), path) is None
 
 
-def test_reports_in_a_bucket_are_served_with_their_type_and_policy(s3_root: str) -> None:
+def test_reports_in_a_bucket_are_served_with_their_type_and_policy(
+    s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi.testclient import TestClient
-    from nightshift_plugin import reports_app
+    from nightshift_pages import pages_app
 
     files = open_files(s3_root).at("reports")
     for name in ("index.html", "alpha/index.html", "alpha/drift/2026-03-02.html", "alpha/drift/2026-03-02.parquet"):
         files.write(name, name.encode())
     open_files(s3_root).write("secrets.json", b"secret")
-    app = reports_app(files)
+    monkeypatch.setenv("NIGHTSHIFT_STORAGE", s3_root)
+    app = pages_app(Home(tmp_path, tmp_path / "config"))
     app.dependency_overrides[get_user] = lambda: None
     page = TestClient(app)
     html, drawn = page.get("/reports/alpha"), page.get("/reports/alpha/drift/2026-03-02.html")
@@ -81,9 +85,11 @@ def test_reports_in_a_bucket_are_served_with_their_type_and_policy(s3_root: str)
 def test_every_route_asks_who_is_there(root: Path) -> None:
     """FastAPI applications of Airflow plugins are public unless each route names the user."""
     from airflow.api_fastapi.core_api.security import get_user
-    from nightshift_plugin import reports_app
+    from nightshift_pages import pages_app
 
-    routes = [route for route in reports_app(LocalFiles(root)).routes if hasattr(route, "dependant")]
+    routes = [
+        route for route in pages_app(Home(root.parent, root.parent / "config")).routes if hasattr(route, "dependant")
+    ]
     assert routes
     for route in routes:
         assert get_user in [dependency.call for dependency in route.dependant.dependencies], route.path
@@ -93,9 +99,9 @@ def test_a_report_that_was_never_written_is_explained(root: Path) -> None:
     """The link of `monitor` is there every day, the drift report only on some."""
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi.testclient import TestClient
-    from nightshift_plugin import reports_app
+    from nightshift_pages import pages_app
 
-    app = reports_app(LocalFiles(root))
+    app = pages_app(Home(root.parent, root.parent / "config"))
     app.dependency_overrides[get_user] = lambda: None
     answer = TestClient(app).get("/reports/alpha/drift/2026-03-03.html")
     assert answer.status_code == 404

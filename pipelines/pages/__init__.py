@@ -1,0 +1,1 @@
+"""The live pages: plain data from the ledger, rendered on the server; the plugin in `plugins/` serves them."""

@@ -1,0 +1,78 @@
+"""The web application behind Nightshift's entries in the Airflow UI: pages from the ledger, and the written reports.
+
+Everything asks for a sign-in, and a pipeline is shown to those who may read its daily DAG in Airflow.
+"""
+
+# No `from __future__ import annotations`: FastAPI reads the routes' annotations, whose imports lie inside a function.
+
+from typing import Any
+
+from nightshift_reports import report_answer
+
+from pipelines.errors import NightshiftError
+from pipelines.home import Home
+from pipelines.pages import addresses
+
+# Our own HTML, styles and one script; nothing from elsewhere. Forms go back to this server only.
+_POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; font-src data:; script-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+
+
+def pages_app(home: Home) -> Any:
+    """A FastAPI application over one home."""
+    from airflow.api_fastapi.core_api.security import GetUserDep
+    from fastapi import FastAPI, Request
+    from fastapi.responses import HTMLResponse, RedirectResponse, Response
+    from fastapi.staticfiles import StaticFiles
+
+    from pipelines.pages import overview, pipeline
+    from pipelines.pages.rendering import render
+
+    app = FastAPI(title="Nightshift", docs_url=None, redoc_url=None, openapi_url=None)
+    app.mount("/static", StaticFiles(packages=[("pipelines.pages", "static")]), name="static")
+
+    def html(text: str, status: int = 200) -> Response:
+        return HTMLResponse(text, status, {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"})
+
+    @app.exception_handler(NightshiftError)
+    def failed(request: Request, error: NightshiftError) -> Response:  # noqa: ARG001
+        return html(render("missing", way=[], text=str(error)), 404)
+
+    @app.get("/")
+    def overview_page(user: GetUserDep) -> Response:
+        return html(overview.page(home, lambda name: may_read(user, name)))
+
+    @app.get("/pipeline/{name}")
+    def pipeline_page(name: str, user: GetUserDep) -> Response:
+        require_readable(user, name)
+        return html(pipeline.page(home, name))
+
+    @app.get("/of/dag/{dag_id}")
+    def page_of_dag(dag_id: str, user: GetUserDep) -> Response:  # noqa: ARG001 - the page itself asks who may read
+        name, _, family = dag_id.rpartition("__")
+        is_ours = bool(name) and name != "nightshift" and bool(family)
+        return RedirectResponse(addresses.pipeline(name) if is_ours else addresses.overview())
+
+    @app.get("/reports/{path:path}")
+    def report(path: str, user: GetUserDep) -> Response:  # noqa: ARG001 - naming the user is what asks for a sign-in
+        return report_answer(home.files("reports"), path)
+
+    return app
+
+
+def may_read(user: Any, name: str) -> bool:
+    """Whether Airflow lets this user read the pipeline's daily DAG."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
+
+    return bool(get_auth_manager().is_authorized_dag(method="GET", details=DagDetails(id=f"{name}__daily"), user=user))
+
+
+def require_readable(user: Any, name: str) -> None:
+    """Raises fastapi.HTTPException 403 for a pipeline that this user may not read."""
+    from fastapi import HTTPException
+
+    if not may_read(user, name):
+        raise HTTPException(403, f"You may not read the DAGs of '{name}' in Airflow; ask an administrator.")
