@@ -43,6 +43,7 @@ class PostgreSQL:
         data = self.folder / "data"
         if not data.exists():
             self._make(data)
+        _hand_over(data)
         settings = {
             **{"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""},
             **{"max_connections": "200", "shared_buffers": "64MB"},
@@ -85,8 +86,7 @@ class PostgreSQL:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True, mode=0o700)
         _ = self.password
-        if os.geteuid() == 0:
-            shutil.chown(aside, _NOBODY)
+        _hand_over(aside)
         command = [
             *(*_as_somebody(), program("initdb"), "-D", str(aside), "-U", _USER, "-E", "UTF8", "--locale=C"),
             *("--auth=scram-sha-256", f"--pwfile={self.folder / 'password'}"),
@@ -95,6 +95,14 @@ class PostgreSQL:
         if made.returncode != 0:
             raise StorageError("E-UP-START", "postgres", f"initdb failed: {made.stderr.strip()[-300:]}")
         os.replace(aside, data)
+
+
+def _hand_over(folder: Path) -> None:
+    """Gives the folder to the server's user; a home that root copied or restored belongs to root."""
+    if os.geteuid() != 0 or folder.owner() == _NOBODY:
+        return
+    for path in (folder, *folder.rglob("*")):
+        shutil.chown(path, _NOBODY)
 
 
 def program(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,6 +43,15 @@ def test_what_was_written_is_there_at_the_next_start_and_nothing_runs_between(ho
         assert child.process is not None
     assert not psutil.pid_exists(child.process.pid)
     with airflow_database(home) as database:
+        assert ask(database.variables[_VARIABLE], "select done from night") == [7]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a copy belongs to whoever copies; only root is not the server's user")
+def test_a_home_that_root_copied_or_restored_starts(home: Home, tmp_path: Path) -> None:
+    with airflow_database(home) as database:
+        ask(database.variables[_VARIABLE], "create table night as select 7 as done")
+    shutil.copytree(home.root, tmp_path / "restored")
+    with airflow_database(Home(tmp_path / "restored", home.config)) as database:
         assert ask(database.variables[_VARIABLE], "select done from night") == [7]
 
 
