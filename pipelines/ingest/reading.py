@@ -20,11 +20,13 @@ from pipelines.ingest.content import (
     utf8_blocks,
 )
 from pipelines.ingest.csv_source import CsvRecords
+from pipelines.ingest.dealing import Dealer
 from pipelines.ingest.images import ImageReader
 from pipelines.ingest.jsonl_source import JsonRecords
 from pipelines.ingest.records import Chunk, Tally
 from pipelines.ingest.rules import Rules
-from pipelines.ingest.spool import Slicer, Spool, Spooled
+from pipelines.ingest.spool import Membership, Slicer, Spool, Spooled
+from pipelines.settings.dealt import dealt_over
 from pipelines.settings.source import FileSource, SqlSource
 
 
@@ -78,7 +80,7 @@ def _read_text(
     before = fingerprint(delivery, source, where)
     reach("ingest.after_claim")
     # A file that names images says nothing of their content.
-    is_all = not source.time_column and not source.has_images
+    is_all = not source.time_column and not source.dealt and not source.has_images
     if is_all and is_known(before.sha256):
         return Reading(delivery.source, before.sha256, before.size)
     parser = CsvRecords if source.format == "csv" else JsonRecords
@@ -146,7 +148,9 @@ def _fill(spool: Spool, chunks: Iterator[Chunk], tally: Tally, rules: Rules, whe
 def _spool(context: Context, feed: Feed, folder: Path) -> Spool:
     source = feed.source
     time_column = source.time_column if isinstance(source, FileSource) else None
-    slicer = None
+    slicer: Membership | None = None
+    if isinstance(source, FileSource) and source.dealt:
+        slicer = Dealer(source.columns, context.pipeline.key, dealt_over(context.pipeline), context.key)
     if time_column:
         column = source.columns[time_column]
         if column.type not in ("timestamp", "date"):
@@ -176,7 +180,7 @@ def _rules(context: Context, feed: Feed, is_sliced: bool = False) -> Rules:
 def _checked(
     spooled: Spooled, tally: Tally, name: str, size: int, source: FileSource | SqlSource, where: str
 ) -> Reading | None:
-    is_whole = not (isinstance(source, FileSource) and source.time_column)
+    is_whole = not (isinstance(source, FileSource) and (source.time_column or source.dealt))
     if is_whole and spooled.read != tally.records:
         raise unbalanced(where, name, f"{tally.records} records were read, {spooled.read} are accounted for")
     return Reading(name, spooled.sha256, size, spooled) if spooled.read else None

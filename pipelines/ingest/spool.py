@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +42,15 @@ class Spooled:
         return self.parsed + self.quarantined
 
 
+class Membership(Protocol):
+    """Which records of one file belong to the partition, where the file holds those of several."""
+
+    def belongs(self, typed: dict[str, pa.Array], at: np.ndarray, count: int) -> np.ndarray:
+        """`(count,)` booleans, one per record of a chunk; row `i` of `typed` is record `at[i]`, and records that could
+        not be read at all have no row."""
+        ...
+
+
 class Slicer:
     """Which records of one file belong to the partition, by their time.
 
@@ -49,13 +59,14 @@ class Slicer:
     """
 
     def __init__(self, column: Column, name: str, partition: Partition, where: str) -> None:
-        self.name = name
+        self._name = name
         self._start, self._end = partition_window(partition, column)
         self._where = where
         self._last: bool | None = None
 
-    def belongs(self, times: pa.Array, at: np.ndarray, count: int) -> np.ndarray:
-        """One boolean per record of a chunk; `times[i]` is the time of record `at[i]`, null when unknown."""
+    def belongs(self, typed: dict[str, pa.Array], at: np.ndarray, count: int) -> np.ndarray:
+        """See `Membership`; a null time is unknown."""
+        times = typed[self._name]
         inside = pc.and_(
             pc.greater_equal(times, pa.scalar(self._start, times.type)),
             pc.less(times, pa.scalar(self._end, times.type)),
@@ -66,7 +77,9 @@ class Slicer:
         if self._last is None:
             first = state[state >= 0]
             if not len(first):
-                raise DataError("E-IN-TIME", self._where, f"no record at the file's start has a readable '{self.name}'")
+                raise DataError(
+                    "E-IN-TIME", self._where, f"no record at the file's start has a readable '{self._name}'"
+                )
             self._last = bool(first[0])
         latest = np.maximum.accumulate(np.where(state >= 0, np.arange(count), -1))
         filled = np.where(latest >= 0, state[np.maximum(latest, 0)], int(self._last)).astype(bool)
@@ -80,7 +93,7 @@ class Spool:
     `digested`: the content's sha256 is that of the rows and refused records, not that of a file.
     """
 
-    def __init__(self, folder: Path, columns: dict[str, Column], slicer: Slicer | None, digested: bool) -> None:
+    def __init__(self, folder: Path, columns: dict[str, Column], slicer: Membership | None, digested: bool) -> None:
         folder.mkdir(parents=True)
         self._schema = pa.schema([*_PLACE, *arrow_schema(columns)])
         self._rows, self._rejects = folder / "rows.parquet", folder / "rejects.parquet"
@@ -114,7 +127,7 @@ class Spool:
     def _membership(self, chunk: Chunk, typed: dict[str, pa.Array], first: int, count: int) -> np.ndarray:
         if self._slicer is None:
             return np.ones(count, bool)
-        return self._slicer.belongs(typed[self._slicer.name], chunk.ordinals - first, count)
+        return self._slicer.belongs(typed, chunk.ordinals - first, count)
 
     def _write_rows(
         self, typed: dict[str, pa.Array], good: np.ndarray, ordinals: np.ndarray, lines: np.ndarray, count: int

@@ -13,6 +13,7 @@ from pipelines.ingest.columns import raw_schema, snapshot_schema
 from pipelines.ingest.content import empty
 from pipelines.ingest.reading import Feed, Reading, read_feed
 from pipelines.ingest.spool import Spooled, spooled_rejects, spooled_rows
+from pipelines.settings.dealt import dealt_over
 from pipelines.settings.source import FileSource
 from pipelines.storage.digests import combined
 from pipelines.storage.tables import Snapshot
@@ -74,7 +75,7 @@ def _read_all(context: Context, folder: Path) -> dict[str, tuple[Feed, Reading |
 
 def _missing(context: Context, feed: Feed) -> DataError:
     source = feed.source
-    if not isinstance(source, FileSource) or source.time_column:
+    if not isinstance(source, FileSource) or source.time_column or source.dealt:
         return empty(context.where, feed.table, "the source has none for this partition")
     from pipelines.ingest.locate import location
 
@@ -90,7 +91,8 @@ def _input_digest(context: Context, feed: Feed, sha256: str) -> str:
     """Of everything that decides which rows come out: settings, times of the partition, content."""
     partition = context.partition
     settings = [feed.source.digest(), feed.event_time, sorted(feed.required), partition.start, partition.end]
-    return combined("ingest", INGEST_VERSION, *settings, sha256)
+    dealt = [context.pipeline.key, *over] if feed.table == "raw" and (over := dealt_over(context.pipeline)) else []
+    return combined("ingest", INGEST_VERSION, *settings, *dealt, sha256)
 
 
 def _is_known(context: Context, feed: Feed, sha256: str) -> bool:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_v
 from pipelines.errors import ConfigError
 from pipelines.partitions import Grain, Partition, parse_partition, partition_at
 from pipelines.settings.base import Name, Settings, Share
+from pipelines.settings.dealt import dealt_problems
 from pipelines.settings.features import FeatureGroup, Features
 from pipelines.settings.gate import Gate, gate_problems
 from pipelines.settings.monitor import Monitor
@@ -152,7 +153,7 @@ class Pipeline(Settings):
         problems = [*_unknown_columns(self), *_confidence_problems(self)]
         problems += _label_problems(self)
         problems += gate_problems(self.gate, self.training.task if self.training else None, self.label is not None)
-        problems += _unknown_partitions(self)
+        problems += [*_unknown_partitions(self), *dealt_problems(self)]
         if self.partition == "hour" and self.timezone != "UTC":
             problems.append("'partition: hour' needs 'timezone: UTC' (a local hour can happen twice)")
         if self.monitor.weekday_profile == "always" and self.partition != "day":

@@ -90,12 +90,19 @@ class _Source(Settings):
 
 class FileSource(_Source):
     """Files. With `{partition}` in `path` there is one file per partition; else the one file is sliced by
-    `time_column`, or, without one, is a snapshot that is read whole for each partition."""
+    `time_column`, or dealt out, or, with neither, is a snapshot that is read whole for each partition."""
 
     format: Literal["csv", "jsonl", "parquet"]
     path: str = Field(description="local path or s3:// URL; '{partition}' and '${VARIABLE}' are filled in")
     missing: Literal["fail", "skip"] = Field("fail", description="what a partition without file or rows means")
     time_column: Name | None = Field(None, description="slices one file into partitions")
+    # Left out of the digest where it is not set: other sources mean what they meant before rows could be dealt.
+    dealt: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="one file whose rows have no time: each belongs to one of the partitions `start` to `end`, chosen "
+        "by a digest of its key (of all columns without one), so that a model is judged on rows it never saw",
+    )
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     quote: Annotated[str, Field(min_length=1, max_length=1)] | None = '"'
     encoding: Literal["utf-8", "latin-1", "cp1252", "utf-16"] = "utf-8"
@@ -105,6 +112,8 @@ class FileSource(_Source):
     def _one_way_to_slice(self) -> FileSource:
         if self.time_column and "{partition}" in self.path:
             raise ValueError("'time_column' slices one file; leave it out when 'path' holds '{partition}'")
+        if self.dealt and (self.time_column or "{partition}" in self.path):
+            raise ValueError("'dealt' is for one file without time; leave it out with 'time_column' or '{partition}'")
         if self.time_column and self.time_column not in self.columns:
             raise ValueError(f"'time_column' must be a declared column, got '{self.time_column}'")
         return self
