@@ -8,7 +8,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from nightshift_dags import daily_timetable, first_tick_from, last_tick_until, pipelines_of
 from nightshift_resources import task_arguments
-from nightshift_tasks import HISTORY_TIMEOUT_MINUTES, AwaitHistory, RequestRetrain, StepOperator
+from nightshift_tasks import HISTORY_TIMEOUT_MINUTES, AwaitHistory, RequestRetrain, Score, StepOperator
 
 from pipelines.settings import Pipeline
 
@@ -43,7 +43,7 @@ def daily(pipeline: Pipeline) -> DAG:
 
 
 def _score_and_monitor(pipeline: Pipeline, build_features: StepOperator) -> None:
-    score = StepOperator.partial(
+    score = Score.partial(
         task_id="score",
         pipeline=pipeline.name,
         step="score",

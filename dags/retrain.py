@@ -18,6 +18,7 @@ from nightshift_tasks import (
     Promote,
     RequestNightlyRetrain,
     RetrainStep,
+    Tune,
     retrain_asset,
 )
 
@@ -97,10 +98,10 @@ def _tune(pipeline: Pipeline) -> RetrainStep | MappedOperator:
     workers = pipeline.training.tuning.workers if pipeline.training and pipeline.training.tuning else 1
     given = {"pipeline": pipeline.name, "arguments": {"snapshot_id": "snapshot"}, **task_arguments(pipeline, "tune")}
     if workers == 1:
-        return RetrainStep(task_id="tune", **given)
-    return RetrainStep.partial(
-        task_id="tune", step="tune", map_index_template="worker {{ task.worker }}", **given
-    ).expand(worker=list(range(workers)))
+        return Tune(task_id="tune", **given)
+    return Tune.partial(task_id="tune", step="tune", map_index_template="worker {{ task.worker }}", **given).expand(
+        worker=list(range(workers))
+    )
 
 
 def nightly(pipeline: Pipeline) -> DAG:

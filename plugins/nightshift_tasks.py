@@ -15,7 +15,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, BaseOperator, BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from nightshift_credentials import use_s3_connection
-from nightshift_links import LINKS
+from nightshift_links import LINKS, remember
 from nightshift_resources import IN_PROCESS
 
 from pipelines.errors import NightshiftError
@@ -85,6 +85,7 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         self.partition = self.choose_partition(context)
+        remember(self, context, partition=self.partition)
         parts = {"shard": self.shard, "worker": self.worker}
         arguments = self.given(context) | {name: part for name, part in parts.items() if part is not None}
         return self.call(context, arguments, self.notes(context))
@@ -100,6 +101,7 @@ class StepOperator(BaseOperator):
         return {}
 
     def call(self, context: Context, arguments: dict[str, Any], notes: dict[str, Any]) -> dict[str, Any]:
+        remember(self, context, **arguments)
         try:
             use_s3_connection()
             summary = call_step(
@@ -108,10 +110,17 @@ class StepOperator(BaseOperator):
         except NightshiftError as error:
             raise _as_airflow(error) from None
         summary = json.loads(json.dumps(summary, default=str))
+        remember(self, context, **summary)
         if summary.get("state") == "skipped":
             context["ti"].xcom_push(key="return_value", value=summary)
             raise AirflowSkipException(str(summary.get("reason", f"nothing to do in '{self.step}'")))
         return dict(summary)
+
+
+class Score(StepOperator):
+    """`score`, mapped over shards: of a mapped task Airflow reads the links from the class."""
+
+    operator_extra_links = LINKS["score"]
 
 
 def _as_airflow(error: NightshiftError) -> Exception:
@@ -246,10 +255,17 @@ class RetrainStep(StepOperator):
         return {"as_of_partition": self.partition, "trigger": trigger_of(context)}
 
 
+class Tune(RetrainStep):
+    """`tune`, mapped over workers (see Score)."""
+
+    operator_extra_links = LINKS["tune"]
+
+
 class Promote(RetrainStep):
     """Promotes only on the gate's PROMOTE; HOLD and REJECT end skipped, with the run a success."""
 
     def execute(self, context: Context) -> dict[str, Any]:
+        remember(self, context, version=pulled(context, "gate").get("version"))
         require_promote(context)
         return super().execute(context)
 
@@ -266,6 +282,8 @@ class ApprovePromotion(ApprovalOperator):
     Airflow 3.3.2 fails a task whose answer comes before its scheduler has taken note that the task was parked (its
     executor starts the resumed task before it reads the end of the parked one). The retry asks again.
     """
+
+    operator_extra_links = LINKS["approve"]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(retries=2, retry_delay=timedelta(seconds=5), **kwargs)
@@ -328,6 +346,7 @@ class Rollback(BaseOperator):
     def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pipeline = pipeline
+        self.operator_extra_links = LINKS["rollback"]
 
     def execute(self, context: Context) -> dict[str, Any]:
         params, run = context["params"], context["dag_run"]
@@ -335,6 +354,8 @@ class Rollback(BaseOperator):
         arguments = {"version": params.get("version"), "actor": actor, "reason": params["reason"]}
         try:
             partition = latest_clean(self.pipeline)
-            return call_step(self.pipeline, partition, context["run_id"], "rollback", arguments=arguments)
+            summary = call_step(self.pipeline, partition, context["run_id"], "rollback", arguments=arguments)
+            remember(self, context, **summary)
+            return summary
         except NightshiftError as error:
             raise _as_airflow(error) from None

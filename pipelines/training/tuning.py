@@ -129,13 +129,12 @@ def _reasons(trials: Sequence[Row]) -> str:
 
 
 def _log_trials(context: Context, studies: Studies, study: str) -> dict[str, str]:
-    """Writes the trials to MLflow, as far as it lacks them; `{"mlflow": why not}` where that has to wait."""
+    """Writes the trials to MLflow, as far as it lacks them; what `log_search` says of it."""
     from pipelines.training.tuning_mlflow import log_search
 
     known = [row for row in studies.of(context.name) if row["study"] == study]
     # An old search is forgotten by maintenance, and its snapshot may be trained on again.
-    problem = log_search(context, known[0], studies.trials(study)) if known else None
-    return {"mlflow": problem} if problem else {}
+    return log_search(context, known[0], studies.trials(study)) if known else {}
 
 
 def log_trials_again(context: Context, frozen: Frozen) -> None:

@@ -38,26 +38,30 @@ _LONGEST_TAG = 5000
 _MLFLOW = replace(MLFLOW, attempts=2, seconds=10.0)
 
 
-def log_search(context: Context, study: Row, trials: Sequence[Row]) -> str | None:
-    """Writes the ended trials that MLflow lacks; why it could not, or None. Never raises for MLflow's sake."""
+def log_search(context: Context, study: Row, trials: Sequence[Row]) -> dict[str, str]:
+    """Writes the ended trials that MLflow lacks; never raises for MLflow's sake.
+
+    Returns `{"mlflow_run_id": the search's run}`, or `{"mlflow": why it has to wait}`.
+    """
     action = f"writing the trials of {study['study']}"
     try:
         with context.ledger.exclusive(f"mlflow {study['study']}"), registry(context) as client:
             target = place(make_url(context.home.mlflow_uri))
             # Runs are looked up by study and number before they are made, each time.
-            call(_MLFLOW, target, action, lambda: _write(client, context, study, trials))
+            run_id = call(_MLFLOW, target, action, lambda: _write(client, context, study, trials))
     except NightshiftError as error:
         log.warning("the trials of %s are not in MLflow yet: %s", study["study"], error)
-        return f"{error.code}: the trials are in the ledger; the next attempt writes them to MLflow"
-    return None
+        return {"mlflow": f"{error.code}: the trials are in the ledger; the next attempt writes them to MLflow"}
+    return {"mlflow_run_id": run_id}
 
 
-def _write(client: MlflowClient, context: Context, study: Row, trials: Sequence[Row]) -> None:
+def _write(client: MlflowClient, context: Context, study: Row, trials: Sequence[Row]) -> str:
+    """Completes the search's run; returns its id."""
     experiment = experiment_of(client, context)
     ended = [row for row in trials if row["state"] in FINISHED]
     parent = _parent(client, experiment, study)
     if client.get_run(parent).info.status == "FINISHED":
-        return
+        return parent
     children = client.search_runs([experiment], f"tags.`{PARENT}` = '{parent}'", max_results=_MOST_RUNS)
     known = {run.data.tags.get(RUN_KEY): run for run in children}
     for row in ended:
@@ -68,6 +72,7 @@ def _write(client: MlflowClient, context: Context, study: Row, trials: Sequence[
     if best:
         _log(client, parent, {f"best.{name}": one for name, one in best["parameters"].items()}, _value(study, best))
     client.set_terminated(parent, "FINISHED" if best else "FAILED")
+    return parent
 
 
 def _parent(client: MlflowClient, experiment: str, study: Row) -> str:

@@ -50,6 +50,7 @@ def test_each_pipeline_gets_its_dags(bag: Any) -> None:
     assert sorted(bag.dags) == [
         "alpha__daily",
         "alpha__replay",
+        "alpha__retract",
         "alpha__retrain",
         "alpha__retrain_nightly",
         "alpha__rollback",
@@ -66,6 +67,7 @@ def test_each_pipeline_gets_its_dags(bag: Any) -> None:
         ("alpha__retrain", RETRAIN + APPROVED),
         ("alpha__retrain_nightly", []),
         ("alpha__replay", []),
+        ("alpha__retract", []),
         ("alpha__rollback", []),
         ("nightshift__maintenance", []),
     ],
@@ -78,6 +80,27 @@ def test_score_is_mapped_over_the_shards(bag: Any) -> None:
     score = bag.dags["alpha__daily"].get_task("score")
     assert score.is_mapped
     assert score.expand_input.value == {"shard": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "task_id", "names"),
+    [
+        ("alpha__daily", "validate", ["Data Docs", "Partition", "Quarantine"]),
+        ("alpha__daily", "score", ["Model version", "Partition"]),  # mapped: Airflow asks the class, not the object
+        ("alpha__daily", "release", ["Model version", "Partition", "Release"]),
+        ("alpha__daily", "monitor", ["Decision", "Drift report", "Partition"]),
+        ("alpha__retrain", "tune", ["MLflow run", "Pipeline"]),
+        ("alpha__retrain", "approve", ["Decision", "MLflow run", "MLflow version", "Model version"]),
+        ("alpha__rollback", "rollback", ["Model version"]),
+    ],
+)
+def test_the_server_knows_each_link_of_a_task_apart(bag: Any, dag_id: str, task_id: str, names: list[str]) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(bag.dags[dag_id]))
+    links = dag.get_task(task_id).operator_extra_link_dict
+    assert sorted(links) == names
+    assert len({link.xcom_key for link in links.values()}) == len(names)
 
 
 def test_daily_runs_carry_the_partition_that_has_just_ended(bag: Any) -> None:

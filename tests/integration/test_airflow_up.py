@@ -14,6 +14,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def wait_for(what: str, is_true: Callable[[], Any], seconds: float = 240) -> Any
 DAGS = {
     "alpha__retrain_nightly",
     "nightshift__maintenance",
-    *(f"{name}__{family}" for name in ("alpha", "gamma") for family in ("daily", "retrain", "rollback", "replay")),
+    *(f"{name}__{family}" for name in ("alpha", "gamma") for family in ("daily", "retrain", "rollback", "replay", "retract")),
 }
 
 
@@ -58,13 +59,13 @@ class Server:
     """A running `make up` and a client that is signed in as admin."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.port = root, free_port()
+        self.root, self.port, self.mlflow_port = root, free_port(), free_port()
         self.home = Home(root / "home", write_config(root, alpha=PIPELINE, gamma=APPROVED))
         (root / "wishes").mkdir()
         self.output = root / "up.log"
         code = (
             "import sys; from pipelines.home import Home; from pipelines.launch import up\n"
-            f"sys.exit(up(Home.resolve(), {self.port}, {free_port()}, say=lambda text: print(text, flush=True)))"
+            f"sys.exit(up(Home.resolve(), {self.port}, {self.mlflow_port}, say=lambda text: print(text, flush=True)))"
         )
         environment = without_airflow() | self.home.environment()
         environment |= {"FAKE_STEPS": str(root / "wishes")}
@@ -188,6 +189,55 @@ def test_the_nightly_cron_starts_a_retrain_for_the_newest_partition(server: Serv
     assert server.call("POST", "/api/v2/dags/alpha__retrain_nightly/dagRuns", body)[0] == 200
     newest = "2026-03-04"
     wait_for("the retrain", lambda: [run for run in server.runs("alpha__retrain") if _is_done(run, newest)])
+
+
+def _links(server: Server, path: str, task: str, map_index: int = -1) -> dict[str, str | None]:
+    """The links of a task, as the UI asks for them."""
+    status, found = server.call("GET", f"{path}/taskInstances/{task}/links?map_index={map_index}")
+    assert status == 200, found
+    return dict(found["extra_links"])
+
+
+def _triggered(server: Server, dag_id: str, **given: Any) -> str:
+    """The address of a new run."""
+    status, run = server.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": {}, **given})
+    assert status == 200, run
+    return f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run['dag_run_id'], safe='')}"
+
+
+def test_a_failed_task_links_to_what_it_made_and_a_later_one_to_nothing(server: Server) -> None:
+    """`validate` refuses the day, but its Data Docs are there; of `monitor` there is no drift report."""
+    (server.root / "wishes" / "validate.2026-03-05").write_text("fail")
+    docs = server.home.root / "reports" / "alpha" / "data_docs"
+    docs.mkdir(parents=True, exist_ok=True)
+    (docs / "2026-03-05.html").write_text("<html>")
+    path = _triggered(server, "alpha__daily", partition_key="2026-03-05")
+    wait_for("the failure", lambda: server.call("GET", path)[1]["state"] == "failed")
+    page = "/nightshift/partition/alpha/2026-03-05"
+    found = "/nightshift/reports/alpha/data_docs/2026-03-05.html"
+    assert _links(server, path, "validate") == {"Data Docs": found, "Partition": page, "Quarantine": None}
+    assert _links(server, path, "monitor") == {"Decision": None, "Drift report": None, "Partition": page}
+    assert set(_links(server, path, "release").values()) == {None}  # it never ran
+
+
+def test_links_of_a_retrain_lead_to_its_own_version_also_where_a_task_was_skipped(server: Server) -> None:
+    ledger, moment = Ledger(server.home.ledger_url), datetime(2026, 3, 6, tzinfo=UTC)
+    entry: dict[str, Any] = {"artifact_uri": "models/x", "artifact_sha256": "x", "record": {"mlflow_version": "9"}}
+    version = ledger.record_model("gamma", run_id="earlier", as_of=moment, mlflow_run_id="abc", **entry)
+    decided: dict[str, Any] = {"outcome": "HOLD", "model_version": version, "reasons": [], "numbers": {}}
+    ledger.record_decision("gamma", "gate", "2026-03-05", run_id="earlier", **decided)
+    for step in ("train", "gate"):
+        (server.root / "wishes" / f"{step}.2026-03-05").write_text(json.dumps({"outcome": "HOLD", "version": version}))
+    path = _triggered(server, "gamma__retrain", conf={"as_of_partition": "2026-03-05"})
+    wait_for("the end", lambda: server.call("GET", path)[1]["state"] == "success")
+    assert _states(server, path)["promote"] == "skipped"
+    page, mlflow = f"/nightshift/version/gamma/{version}", f"http://127.0.0.1:{server.mlflow_port}/#"
+    entries = {"MLflow run": f"{mlflow}/runs/abc", "MLflow version": f"{mlflow}/models/gamma/versions/9"}
+    assert _links(server, path, "train") == entries | {"Model version": page}
+    assert _links(server, path, "gate") == entries | {"Model version": page, "Decision": f"{page}#gate"}
+    assert _links(server, path, "approve") == _links(server, path, "gate")
+    assert _links(server, path, "tune") == {"MLflow run": None, "Pipeline": "/nightshift/pipeline/gamma"}
+    assert set(_links(server, path, "promote").values()) == {None}  # skipped before it asked for the version
 
 
 def _is_done(run: dict[str, Any], partition: str) -> bool:

@@ -48,6 +48,7 @@ def trials_in_mlflow(run: Context) -> tuple[list[Any], list[Any]]:
 def test_every_trial_is_a_nested_run_and_none_is_written_twice(run: Context) -> None:
     run, found = tuned(run)
     (parent,), nested = trials_in_mlflow(run)
+    assert found["mlflow_run_id"] == parent.info.run_id
     rows = Studies(run.home.ledger_url).trials(found["study"])
     assert [one.data.tags["nightshift.trial"] for one in nested] == ["0", "1", "2"]
     for one, row in zip(nested, rows, strict=True):
