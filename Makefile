@@ -18,11 +18,11 @@ help: ## this list
 
 install: $(VENV)/.installed ## the virtual environment, from the lock
 
-$(VENV)/.installed: requirements.txt requirements-dev.txt requirements-cluster.txt requirements-onnx.txt requirements-torch.txt constraints.txt pyproject.toml
+$(VENV)/.installed: requirements.txt requirements-dev.txt requirements-cluster.txt requirements-observability.txt requirements-onnx.txt requirements-torch.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Nightshift needs Python 3.11 or newer, got " + sys.version.split()[0] + ". Run make with PYTHON=/path/to/python3.11.")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q uv==0.13.8
-	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -r requirements.txt -r requirements-cluster.txt -r requirements-onnx.txt -r requirements-dev.txt -c constraints.txt
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -r requirements.txt -r requirements-cluster.txt -r requirements-observability.txt -r requirements-onnx.txt -r requirements-dev.txt -c constraints.txt
 	$(BIN)/python -m pip install -q --retries 0 --timeout 10 --extra-index-url $(TORCH_INDEX) -r requirements-torch.txt -c constraints.txt
 	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --no-deps -e .
 	touch $@
@@ -62,7 +62,7 @@ bench-decisions: install ## how often the gate, the monitor and the data gate de
 
 LOCK := $(BIN)/uv pip compile -q --python $(BIN)/python --no-header --no-annotate
 lock: install ## resolve the requirements anew into constraints.txt and docker/constraints-cuda.txt
-	$(LOCK) requirements.txt requirements-cluster.txt requirements-onnx.txt requirements-dev.txt docker/requirements-images.txt docker/requirements-mlflow.txt -o constraints.txt
+	$(LOCK) requirements.txt requirements-cluster.txt requirements-observability.txt requirements-onnx.txt requirements-dev.txt docker/requirements-images.txt docker/requirements-mlflow.txt -o constraints.txt
 	$(LOCK) docker/requirements-cuda.txt -c constraints.txt -o docker/constraints-cuda.txt
 
 clean: ## remove the virtual environment and caches; the home stays
