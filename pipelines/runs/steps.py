@@ -35,13 +35,14 @@ STEPS: dict[str, str] = {
     "promote": "pipelines.training:promote",
     "rollback": "pipelines.training:rollback",
     "replay": "pipelines.training:replay",
+    "retract": "pipelines.retract:retract",
 }
 
 
 # What tells apart the tasks that run one step for one partition.
 _PARTS = ("shard", "worker")
 # Steps after which the morning page has something new to say.
-_TOLD = ("monitor", "shadow", "gate", "promote", "rollback")
+_TOLD = ("monitor", "shadow", "gate", "promote", "rollback", "retract")
 
 
 def step_function(step: str) -> Callable[..., Summary]:

@@ -20,7 +20,7 @@ from pipelines.errors import DataError, StorageError
 
 NAMES = [
     "ingest", "validate", "deduplicate", "build_features", "score", "audit", "release", "monitor", "snapshot", "tune",
-    "train", "evaluate", "gate", "promote", "rollback", "replay", "shadow",
+    "train", "evaluate", "gate", "promote", "rollback", "replay", "shadow", "retract",
 ]  # fmt: skip
 SUMMARIES: dict[str, dict[str, Any]] = {
     "monitor": {"decision": "OK", "reasons": []},

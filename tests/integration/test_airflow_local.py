@@ -182,6 +182,14 @@ def test_rollback_needs_a_reason_and_passes_the_version(airflow: LocalAirflow) -
     assert "reason" in str(refused["error"])
 
 
+def test_retract_passes_the_partition_and_who_asked(airflow: LocalAirflow) -> None:
+    """The partition is asked for by name: a run by hand has no partition key."""
+    given = {"partition": DAYS[1], "reason": "bad scores"}
+    assert airflow.run("alpha__retract", DAYS[0], given)["state"] == "success"
+    call = [call for call in fake_steps.calls() if call["step"] == "retract"][-1]
+    assert (call["partition"], call["arguments"]) == (DAYS[1], {"reason": "bad scores", "actor": "nightshift run"})
+
+
 def test_a_replay_that_differs_fails_and_says_what_differs(airflow: LocalAirflow) -> None:
     assert airflow.run("alpha__replay", DAYS[0], {"version": 3, "settings": "today"})["state"] == "success"
     arguments = [call["arguments"] for call in fake_steps.calls() if call["step"] == "replay"][-1]

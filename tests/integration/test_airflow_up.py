@@ -14,22 +14,25 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
+from pipelines.champions import champion_history
 from pipelines.home import REPOSITORY, Home
 from pipelines.ledger import Ledger
 from pipelines.runs.airflow_home import passwords
+from pipelines.servers.postgres import PostgreSQL
 from tests.conftest import ALPHA, without_airflow, write_config
 
 pytestmark = pytest.mark.slow
 
 PIPELINE = ALPHA.replace("approve: always", "approve: auto").replace("pool: gpu, ", "")
 APPROVED = PIPELINE.replace("name: alpha", "name: gamma").replace(
-    'schedule: "0 3 * * *", approve: auto', "schedule: null, approve: always"
+    'schedule: "0 3 * * *", approve: auto', "schedule: null, approve: on_risk"
 )
 
 
@@ -51,7 +54,11 @@ def wait_for(what: str, is_true: Callable[[], Any], seconds: float = 240) -> Any
 DAGS = {
     "alpha__retrain_nightly",
     "nightshift__maintenance",
-    *(f"{name}__{family}" for name in ("alpha", "gamma") for family in ("daily", "retrain", "rollback", "replay", "retract")),
+    *(
+        f"{name}__{family}"
+        for name in ("alpha", "gamma")
+        for family in ("daily", "retrain", "rollback", "replay", "retract")
+    ),
 }
 
 
@@ -244,21 +251,86 @@ def _is_done(run: dict[str, Any], partition: str) -> bool:
     return (run["partition_key"], run["state"]) == (partition, "success")
 
 
-@pytest.mark.parametrize(("answer", "promoted"), [("Approve", "success"), ("Reject", "skipped")])
-def test_a_promotion_waits_for_a_person(server: Server, answer: str, promoted: str) -> None:
-    body: dict[str, Any] = {"logical_date": None, "conf": {"as_of_partition": "2026-03-02"}}
-    status, run = server.call("POST", "/api/v2/dags/gamma__retrain/dagRuns", body)
+RISK = "a plain linear model did better on the holdout, by 0.0123"
+
+
+def _asked(server: Server, day: str, risks: list[str]) -> tuple[str, str]:
+    """Path and id of a retrain whose gate says PROMOTE with these risks."""
+    wish = {"outcome": "PROMOTE", "version": 7, "champion": 3, "risks": risks}
+    (server.root / "wishes" / f"gate.{day}").write_text(json.dumps(wish))
+    status, run = server.call(
+        "POST", "/api/v2/dags/gamma__retrain/dagRuns", {"logical_date": None, "conf": {"as_of_partition": day}}
+    )
     assert status == 200, run
-    path = f"/api/v2/dags/gamma__retrain/dagRuns/{urllib.parse.quote(run['dag_run_id'], safe='')}"
+    return f"/api/v2/dags/gamma__retrain/dagRuns/{urllib.parse.quote(run['dag_run_id'], safe='')}", run["dag_run_id"]
+
+
+def _approval(server: Server, day: str) -> dict[str, Any]:
+    """What the history says about the question of that day."""
+    found = champion_history(Ledger(server.home.ledger_url), "gamma")["approvals"]
+    (mine,) = [row for row in found if row["partition"] == day]
+    return dict(mine)
+
+
+def _promoted_by(server: Server, run_id: str) -> list[str]:
+    calls = [call for call in _calls(server) if (call["step"], call["run_id"]) == ("promote", run_id)]
+    return [call["arguments"]["approved_by"] for call in calls]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "promoted"), [("Approve", "YES", "success"), ("Reject", "NO", "skipped")]
+)
+def test_a_risky_promotion_waits_for_a_person_whose_answer_is_kept(
+    server: Server, answer: str, outcome: str, promoted: str
+) -> None:
+    day = "2026-03-06" if answer == "Approve" else "2026-03-07"
+    path, run_id = _asked(server, day, [RISK])
     wait_for("the question", lambda: _states(server, path).get("approve") == "awaiting_input")
     assert _states(server, path)["promote"] not in ("success", "running")
+    assert (_approval(server, day)["outcome"], _approval(server, day)["by"]) == ("WAITING", None)
     question = server.call("GET", f"{path}/taskInstances/approve/-1/hitlDetails")[1]["body"]
+    assert "version 7 may take the place of version 3." in question
+    assert f"* {RISK}" in question
     assert "Asked for: manual by admin" in question
-    assert question.endswith("(/nightshift/reports/gamma/index.html)")
+    assert "(/nightshift/version/gamma/7)" in question
     wait_for("the end", lambda: _answered(server, path, answer) and server.call("GET", path)[1]["state"] == "success")
     assert _states(server, path)["promote"] == promoted
-    calls = [call for call in _calls(server) if (call["step"], call["run_id"]) == ("promote", run["dag_run_id"])]
-    assert [call["arguments"]["approved_by"] for call in calls] == (["admin"] if answer == "Approve" else [])
+    assert _promoted_by(server, run_id) == (["admin"] if answer == "Approve" else [])
+    kept = _approval(server, day)
+    assert (kept["outcome"], kept["by"], kept["risks"]) == (outcome, "admin", [RISK])
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(kept["answered_at"])) < timedelta(minutes=5)
+
+
+def test_nobody_answering_in_time_keeps_the_champion_and_the_history_says_so(server: Server) -> None:
+    path, run_id = _asked(server, "2026-03-08", [RISK])
+    wait_for("the question", lambda: _states(server, path).get("approve") == "awaiting_input")
+    _let_time_run_out(server, run_id)
+    wait_for("the end", lambda: server.call("GET", path)[1]["state"] == "success")
+    assert (_states(server, path)["approve"], _states(server, path)["promote"]) == ("success", "skipped")
+    assert _promoted_by(server, run_id) == []
+    kept = _approval(server, "2026-03-08")
+    assert (kept["outcome"], kept["by"]) == ("TIMEOUT", None)
+    assert kept["reasons"][0].startswith("nobody answered by ")
+
+
+def _let_time_run_out(server: Server, run_id: str) -> None:
+    """Makes the shortest time-out, an hour, one that is over: the scheduler looks at this column."""
+    port = int((server.home.airflow / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[3])
+    over = text(
+        "update task_instance set trigger_timeout = now() - interval '1 minute' "
+        "where run_id = :run_id and task_id = 'approve'"
+    )
+    with create_engine(PostgreSQL(server.home.airflow / "postgres", port).url("airflow")).begin() as connection:
+        assert connection.execute(over, {"run_id": run_id}).rowcount == 1
+
+
+def test_without_a_risk_nobody_is_asked(server: Server) -> None:
+    path, run_id = _asked(server, "2026-03-09", [])
+    wait_for("the end", lambda: server.call("GET", path)[1]["state"] == "success")
+    assert _promoted_by(server, run_id) == ["rule: no risk found"]
+    kept = _approval(server, "2026-03-09")
+    assert (kept["outcome"], kept["reasons"]) == ("BY RULE", ["approved by rule: no risk found"])
+    assert server.call("GET", f"{path}/taskInstances/approve/-1/hitlDetails")[0] == 404
 
 
 def _answered(server: Server, path: str, answer: str) -> bool:
