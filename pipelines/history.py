@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pipelines.errors import DataError, names
 from pipelines.features.names import looks_back
-from pipelines.ledger import Ledger
+from pipelines.ledger import Ledger, Row
+from pipelines.ledger.glances import Spans
 from pipelines.partitions import Partition, partition_at, partitions_between
 from pipelines.settings.features import window_seconds
 from pipelines.settings.pipeline import Pipeline
@@ -65,33 +66,37 @@ def require_history(context: Context) -> None:
     )
 
 
-def stale_partitions(ledger: Ledger, pipeline: Pipeline) -> list[str]:
-    """Keys of the partitions that were made from content which has been replaced since, in order.
+def stale_partitions(ledger: Ledger, spans: Spans) -> dict[str, set[str]]:
+    """By pipeline the partitions within its span that were made from content which has been replaced since.
 
     Every publication records what it read, `facts["inputs"] = {table: {partition: content digest or null}}`; here
     that is compared with what the ledger holds now. Reads the ledger only.
     """
-    stale: set[str] = set()
-    current: dict[str, dict[str, str]] = {}
-    for table in _DERIVED:
-        for row in ledger.publications(pipeline.name, table):
-            inputs = row["facts"].get("inputs")
-            if isinstance(inputs, Mapping) and _changed(ledger, pipeline.name, inputs, current):
-                stale.add(str(row["partition"]))
-    return sorted(stale)
+    made = [row for row in ledger.published_within(spans, _DERIVED, facts=True) if _inputs(row)]
+    current = _current_digests(ledger, made)
+    stale: dict[str, set[str]] = {}
+    for row in made:
+        inputs = [(table, key, digest) for table, read in _inputs(row).items() for key, digest in read.items()]
+        if any(current.get((row["pipeline"], table, key)) != digest for table, key, digest in inputs):
+            stale.setdefault(row["pipeline"], set()).add(str(row["partition"]))
+    return stale
 
 
-def _changed(ledger: Ledger, pipeline: str, inputs: Mapping[str, object], current: dict[str, dict[str, str]]) -> bool:
-    """`current` caches the digests per table, so that each table is asked for once."""
-    for table, read in inputs.items():
-        if not isinstance(read, Mapping):
-            continue
-        if table not in current:
-            rows = ledger.publications(pipeline, table)
-            current[table] = {row["partition"]: row["content_digest"] for row in rows}
-        if any(current[table].get(partition) != digest for partition, digest in read.items()):
-            return True
-    return False
+def _current_digests(ledger: Ledger, made: Sequence[Row]) -> dict[tuple[str, str, str], str]:
+    """Content digest by pipeline, table and partition, of everything between the first and the last that was read."""
+    read: dict[str, set[str]] = {}
+    for row in made:
+        read.setdefault(row["pipeline"], set()).update(key for keys in _inputs(row).values() for key in keys)
+    spans = {pipeline: (min(keys), max(keys)) for pipeline, keys in read.items() if keys}
+    rows = ledger.published_within(spans, sorted({table for row in made for table in _inputs(row)}))
+    return {(row["pipeline"], row["table_name"], row["partition"]): row["content_digest"] for row in rows}
+
+
+def _inputs(row: Row) -> dict[str, Mapping[str, str | None]]:
+    """What a publication was made from: content digest by table and partition."""
+    found = row["facts"].get("inputs")
+    tables = found.items() if isinstance(found, Mapping) else ()
+    return {table: keys for table, keys in tables if isinstance(keys, Mapping)}
 
 
 def _feature_start(pipeline: Pipeline, partition: Partition) -> Partition:

@@ -70,8 +70,3 @@ class Attempts(Transactions):
         table = schema.attempts
         query = select(table).where(table.c.pipeline == pipeline).order_by(table.c.id)
         return self._rows(query.where(table.c.partition == partition) if partition else query)
-
-    def pipelines(self) -> list[str]:
-        """Names of all pipelines that ever ran a step, in order."""
-        column = schema.attempts.c.pipeline
-        return [row["pipeline"] for row in self._rows(select(column).distinct().order_by(column))]

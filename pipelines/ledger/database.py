@@ -16,6 +16,7 @@ from pipelines.errors import ConfigError, StorageError
 from pipelines.ledger import schema
 from pipelines.ledger.exclusive import lock_key
 
+READS = "only_reads"  # execution option of a connection whose transaction writes nothing
 LEDGER = Service("ledger", "E-DB-DOWN", "the ledger", is_passing)
 
 # A writer that hangs inside a transaction is ended by the server before others stop waiting for it.
@@ -42,8 +43,10 @@ def open_ledger(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # Immediate: two writers queue up instead of failing when both read before they write.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # Immediate: two writers queue up instead of failing when both read before they write. Who only reads waits for
+        # nobody (write-ahead log).
+        only_reads = connection.get_execution_options().get(READS, False)
+        connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
 
     return engine
 

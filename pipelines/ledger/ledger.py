@@ -9,13 +9,14 @@ from pathlib import Path
 from pipelines.ledger.attempts import Attempts
 from pipelines.ledger.database import create_tables
 from pipelines.ledger.exclusive import advisory_lock
+from pipelines.ledger.glances import Glances
 from pipelines.ledger.publications import Publications
 from pipelines.ledger.releases import Releases
 from pipelines.ledger.versions import Versions
 from pipelines.storage import durable
 
 
-class Ledger(Attempts, Publications, Versions, Releases):
+class Ledger(Attempts, Publications, Versions, Releases, Glances):
     """All reads return plain mappings in a stable order; times come back aware, in UTC."""
 
     def __init__(self, url: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from pipelines.calls import call
 from pipelines.databases import place
-from pipelines.ledger.database import LEDGER, ledger_errors, open_ledger, take_turn
+from pipelines.ledger.database import LEDGER, READS, ledger_errors, open_ledger, take_turn
 
 Row = Mapping[str, Any]
 Answer = TypeVar("Answer")
@@ -46,7 +46,7 @@ class Transactions:
         return self._repeated("reading", lambda: self._read(query))
 
     def _read(self, query: Any) -> list[Row]:
-        with self._engine.connect() as connection:
+        with self._engine.connect().execution_options(**{READS: True}) as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     @contextmanager

@@ -1,0 +1,177 @@
+"""Bounded reads over several pipelines at once, for pages: what they cost follows from what is shown, not from the
+history behind it.
+
+A span is the first and the last key that a page shows of a pipeline. Rows carry their pipeline and come in the order of
+pipelines and partitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Column, Table, and_, func, or_, select, true, union
+
+from pipelines.ledger import schema
+from pipelines.ledger.transactions import Row, Transactions
+
+Spans = Mapping[str, tuple[str, str]]
+_AT_ONCE = 100  # pipelines in one statement; SQLite takes at most a thousand nested conditions
+
+
+class Glances(Transactions):
+    """Reads of all tables that pages show; nothing is written here."""
+
+    def pipelines(self) -> list[str]:
+        """Names of all pipelines that ever ran a step, in order; one look at the index per name."""
+        column = schema.attempts.c.pipeline
+        first = select(func.min(column).label("name")).cte("names", recursive=True)
+        following = select(func.min(column)).where(column > first.c.name).scalar_subquery()
+        names = first.union_all(select(following).where(first.c.name.is_not(None)))
+        found = self._rows(select(names.c.name).where(names.c.name.is_not(None)).order_by(names.c.name))
+        return [row["name"] for row in found]
+
+    def partition_keys(
+        self,
+        pipeline: str,
+        steps: Sequence[str],
+        newest: int | None = None,
+        first: str | None = None,
+        last: str | None = None,
+    ) -> list[str]:
+        """Keys of the partitions that these steps, the accounting, a release or the monitor knows, newest first.
+
+        Args:
+            newest: at most so many.
+            first, last: none before and none after these, both included.
+        """
+        attempts, decisions = schema.attempts, schema.decisions
+        sources: list[tuple[Table, Any]] = [
+            (schema.accounting, true()),
+            (schema.releases, true()),
+            (attempts, attempts.c.step.in_(steps)),
+            (decisions, decisions.c.kind == "drift"),
+        ]
+        found = [
+            select(table.c.partition)
+            .where(table.c.pipeline == pipeline, condition, *_between(table, first, last))
+            .distinct()
+            .order_by(table.c.partition.desc())
+            .limit(newest)
+            .subquery()
+            for table, condition in sources
+        ]
+        every = union(*(select(one.c.partition) for one in found)).subquery()
+        rows = self._rows(select(every.c.partition).order_by(every.c.partition.desc()).limit(newest))
+        return [row["partition"] for row in rows]
+
+    def first_partition(self, pipeline: str) -> str | None:
+        """The oldest key that the accounting knows."""
+        table = schema.accounting
+        rows = self._rows(select(func.min(table.c.partition).label("key")).where(table.c.pipeline == pipeline))
+        return rows[0]["key"] if rows else None
+
+    def accounting_within(self, spans: Spans) -> list[Row]:
+        return self._within(schema.accounting, spans)
+
+    def releases_within(self, spans: Spans) -> list[Row]:
+        return self._within(schema.releases, spans, order=("seq",))
+
+    def attempts_within(self, spans: Spans) -> list[Row]:
+        """Without their summaries, in the order in which they began."""
+        columns = [column for column in schema.attempts.c if column.name != "summary"]
+        return self._within(schema.attempts, spans, columns, order=("id",))
+
+    def decisions_within(self, spans: Spans, kinds: Sequence[str], numbers: bool = True) -> list[Row]:
+        """Of these kinds; `numbers` holds most of their bytes and may be left out."""
+        table = schema.decisions
+        columns = [column for column in table.c if numbers or column.name != "numbers"]
+        return self._within(table, spans, columns, table.c.kind.in_(kinds), order=("id",))
+
+    def published_within(self, spans: Spans, tables: Sequence[str], facts: bool = False) -> list[Row]:
+        """The newest publication of each partition of these tables: digest, rows and, if asked for, facts."""
+        table = schema.publications
+        kept = {"pipeline", "table_name", "partition", "generation", "content_digest", "row_count"}
+        columns = [column for column in table.c if column.name in kept or (facts and column.name == "facts")]
+        rows = self._within(table, spans, columns, table.c.table_name.in_(tables), order=("table_name", "generation"))
+        return list({(row["pipeline"], row["table_name"], row["partition"]): row for row in rows}.values())
+
+    def newest_champions(self, pipelines: Sequence[str]) -> dict[str, Row]:
+        """The change of champion that holds now, by pipeline; none where there was no champion yet."""
+        table = schema.champions
+        newest = select(table.c.pipeline, func.max(table.c.seq).label("seq")).group_by(table.c.pipeline).subquery()
+        query = select(table).join(newest, (newest.c.pipeline == table.c.pipeline) & (newest.c.seq == table.c.seq))
+        wanted = set(pipelines)
+        return {row["pipeline"]: row for row in self._rows(query) if row["pipeline"] in wanted}
+
+    def versions(self, pipeline: str, newest: int, until: int | None = None) -> list[Row]:
+        """Versions without their records, newest first, none after `until`."""
+        table = schema.models
+        columns = [column for column in table.c if column.name != "record"]
+        upto = [table.c.version <= until] if until is not None else []
+        query = select(*columns).where(table.c.pipeline == pipeline, *upto)
+        return self._rows(query.order_by(table.c.version.desc()).limit(newest))
+
+    def newest_decisions(
+        self, pipeline: str, kinds: Sequence[str], newest: int | None = None, before: int | None = None
+    ) -> list[Row]:
+        """Of these kinds, newest first, at most `newest`, all decided before the one with the id `before`."""
+        table = schema.decisions
+        earlier = [table.c.id < before] if before is not None else []
+        query = select(table).where(table.c.pipeline == pipeline, table.c.kind.in_(kinds), *earlier)
+        return self._rows(query.order_by(table.c.id.desc()).limit(newest))
+
+    def newest_runs(self, pipeline: str, steps: Sequence[str], newest: int | None = None) -> list[Row]:
+        """The attempts, in the order in which they began, of the newest runs that took one of these steps."""
+        table = schema.attempts
+        columns = [column for column in table.c if column.name != "summary"]
+        mine = and_(table.c.pipeline == pipeline, table.c.step.in_(steps))
+        begun = func.min(table.c.id)
+        runs = select(table.c.run_id).where(mine).group_by(table.c.run_id).order_by(begun.desc()).limit(newest)
+        return self._rows(select(*columns).where(mine, table.c.run_id.in_(runs)).order_by(table.c.id))
+
+    def of_run(self, pipeline: str, run_id: str) -> list[Row]:
+        """The attempts of one run, without their summaries."""
+        table = schema.attempts
+        columns = [column for column in table.c if column.name != "summary"]
+        query = select(*columns).where(table.c.pipeline == pipeline, table.c.run_id == run_id)
+        return self._rows(query.order_by(table.c.id))
+
+    def version_of_run(self, pipeline: str, run_id: str) -> int | None:
+        """The model version that a retrain run trained."""
+        table = schema.models
+        rows = self._rows(select(table.c.version).where(table.c.pipeline == pipeline, table.c.run_id == run_id))
+        return int(rows[0]["version"]) if rows else None
+
+    def _within(
+        self,
+        table: Table,
+        spans: Spans,
+        columns: Sequence[Column[Any]] | None = None,
+        condition: Any = None,
+        order: Sequence[str] = (),
+    ) -> list[Row]:
+        found: list[Row] = []
+        for some in _portions(spans):
+            query = select(*(columns or table.c)).where(_any_of(table, some))
+            query = query if condition is None else query.where(condition)
+            ordered = [table.c[name] for name in ("pipeline", "partition", *order)]
+            found += self._rows(query.order_by(*ordered))
+        return found
+
+
+def _any_of(table: Table, spans: Spans) -> Any:
+    return or_(
+        *(and_(table.c.pipeline == name, *_between(table, first, last)) for name, (first, last) in spans.items())
+    )
+
+
+def _between(table: Table, first: str | None, last: str | None) -> list[Any]:
+    after = [table.c.partition >= first] if first is not None else []
+    return after + ([table.c.partition <= last] if last is not None else [])
+
+
+def _portions(spans: Spans) -> Iterator[Spans]:
+    names = list(spans)
+    for start in range(0, len(names), _AT_ONCE):
+        yield {name: spans[name] for name in names[start : start + _AT_ONCE]}

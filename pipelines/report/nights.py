@@ -1,0 +1,126 @@
+"""What became of each partition, as plain data: of one pipeline or of many at once, only as far back as asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pipelines.ledger import Ledger, Row
+from pipelines.ledger.glances import Spans
+
+DAILY_STEPS = ("ingest", "validate", "deduplicate", "build_features", "score", "audit", "release", "monitor", "shadow")
+COUNTS = ("read", "clean", "quarantined", "duplicate")
+EVER = "\U0010ffff"  # after every key
+_STOPPED = ("failed", "refused")
+
+
+def newest_spans(ledger: Ledger, pipelines: Iterable[str], count: int) -> dict[str, tuple[str, str]]:
+    """From the oldest of the newest `count` partitions to all that come after it; none for a pipeline without any."""
+    keys = {name: ledger.partition_keys(name, DAILY_STEPS, newest=count) for name in pipelines}
+    return {name: (found[-1], EVER) for name, found in keys.items() if found}
+
+
+def nights(ledger: Ledger, spans: Spans, drift_numbers: bool = True) -> dict[str, list[dict[str, Any]]]:
+    """The partitions within each pipeline's span, newest first, each as `_night` describes.
+
+    Args:
+        drift_numbers: False leaves `drift_numbers` empty: they are most of what there is to read.
+    """
+    accounting = _by_key(ledger.accounting_within(spans))
+    releases = _by_key(ledger.releases_within(spans))
+    drift = _by_key(ledger.decisions_within(spans, ["drift"], drift_numbers))
+    audits = _by_key(ledger.decisions_within(spans, ["audit"], numbers=False))
+    predictions = _by_key(ledger.published_within(spans, ["predictions"]))
+    daily: dict[tuple[str, str], list[Row]] = {}
+    for attempt in ledger.attempts_within(spans):
+        if attempt["step"] in DAILY_STEPS:
+            daily.setdefault((attempt["pipeline"], attempt["partition"]), []).append(attempt)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in spans}
+    for place in sorted({*accounting, *releases, *drift, *daily}, reverse=True):
+        released, published = releases.get(place), predictions.get(place)
+        watched, audited = drift.get(place), audits.get(place)
+        night = _night(place[1], accounting.get(place), released, watched, audited, published, daily.get(place, []))
+        found[place[0]].append(night)
+    return found
+
+
+def _by_key(rows: Iterable[Row]) -> dict[tuple[str, str], Row]:
+    """The last row of each partition; the ledger returns them oldest first."""
+    return {(row["pipeline"], row["partition"]): row for row in rows}
+
+
+def _night(
+    key: str,
+    accounting: Row | None,
+    release: Row | None,
+    drift: Row | None,
+    audit: Row | None,
+    predictions: Row | None,
+    attempts: Sequence[Row],
+) -> dict[str, Any]:
+    """One partition. `state` is what to think of it: released, clean (nothing released yet), absent, refused, held (the
+    audit said no), failed, retracted or running. `error` and `step` are those of the last attempt that stopped and was
+    not repaired since; `repaired` is the error of the last one that was (None when nothing ever stopped). `at` is when
+    anything last happened (ISO 8601, UTC)."""
+    stopped = unrepaired(attempts)
+    repaired = None if stopped else max(_stopped(attempts), key=lambda attempt: attempt["id"], default=None)
+    counts = {name: accounting[name] if accounting else None for name in COUNTS}
+    current = release if release and release["state"] == "released" else None
+    return {
+        "partition": key,
+        "state": _state(accounting, release, audit, stopped, attempts),
+        **counts,
+        "scored": release["row_count"] if release else predictions["row_count"] if predictions else None,
+        "release": release["state"] if release else None,
+        "release_id": release["release_id"] if release else None,
+        "release_number": release["seq"] if release else None,
+        "release_reason": release["reason"] if release else None,
+        "model": release["model_version"] if release else None,
+        "is_hindsight": bool(current and current["is_hindsight"]),
+        "path": release["path"] if release else None,
+        "drift": drift["outcome"] if drift else None,
+        "drift_reasons": list(drift["reasons"]) if drift else [],
+        "drift_numbers": dict(drift.get("numbers", {})) if drift else {},
+        "audit": audit["outcome"] if audit else None,
+        "audit_reasons": list(audit["reasons"]) if audit else [],
+        "accounting": accounting["state"] if accounting else None,
+        "accounting_reason": accounting["reason"] if accounting else None,
+        "step": stopped["step"] if stopped else None,
+        "error": stopped["error"] if stopped else None,
+        "repaired": repaired["error"] if repaired else None,
+        "attempts": len(attempts),
+        "at": _at(accounting, release, attempts),
+    }
+
+
+def _state(
+    accounting: Row | None, release: Row | None, audit: Row | None, stopped: Row | None, attempts: Sequence[Row]
+) -> str:
+    if stopped:
+        held = stopped["step"] == "audit" and audit is not None and stopped["state"] == "refused"
+        return "held" if held else str(stopped["state"])
+    if any(attempt["state"] == "running" for attempt in last_per_step(attempts)):
+        return "running"
+    if release:
+        return str(release["state"])
+    return str(accounting["state"]) if accounting else "running"
+
+
+def _at(accounting: Row | None, release: Row | None, attempts: Sequence[Row]) -> str | None:
+    moments = [attempt["ended_at"] or attempt["started_at"] for attempt in attempts]
+    moments += [accounting["updated_at"]] if accounting else []
+    moments += [release["released_at"]] if release else []
+    return max(moments).isoformat() if moments else None
+
+
+def unrepaired(attempts: Sequence[Row]) -> Row | None:
+    """The newest stopped attempt whose step has not been tried again since, or None."""
+    return max(_stopped(last_per_step(attempts)), key=lambda attempt: attempt["id"], default=None)
+
+
+def last_per_step(attempts: Sequence[Row]) -> list[Row]:
+    return list({attempt["step"]: attempt for attempt in attempts}.values())
+
+
+def _stopped(attempts: Sequence[Row]) -> list[Row]:
+    return [attempt for attempt in attempts if attempt["state"] in _STOPPED]
