@@ -63,11 +63,13 @@ def take_turn(connection: Connection, name: str) -> None:
 def create_tables(engine: Engine) -> None:
     """Creates what is missing, in one transaction; any number of processes may do it at once.
 
+    A ledger of an earlier Nightshift gets the tables that came since; they do not make it one of a newer version.
+
     Raises:
         ConfigError: E-DB-VERSION when a newer Nightshift made the tables.
     """
     with engine.begin() as connection:
-        if _version(connection) is None:
+        if schema.metadata.tables.keys() - set(inspect(connection).get_table_names()):
             take_turn(connection, "schema")
             schema.metadata.create_all(connection)
             if _version(connection) is None:

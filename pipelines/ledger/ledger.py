@@ -1,4 +1,4 @@
-"""What happened, in SQL: attempts, publications, row accounting, models, decisions, champions and releases."""
+"""What happened, in SQL: attempts, publications, row accounting, models, decisions, champions, releases, messages."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pipelines.ledger.attempts import Attempts
 from pipelines.ledger.database import create_tables
 from pipelines.ledger.exclusive import advisory_lock
 from pipelines.ledger.glances import Glances
+from pipelines.ledger.notifications import Notifications
 from pipelines.ledger.publications import Publications
 from pipelines.ledger.releases import Releases
 from pipelines.ledger.versions import Versions
 from pipelines.storage import durable
 
 
-class Ledger(Attempts, Publications, Versions, Releases, Glances):
+class Ledger(Attempts, Publications, Versions, Releases, Notifications, Glances):
     """All reads return plain mappings in a stable order; times come back aware, in UTC."""
 
     def __init__(self, url: str) -> None:

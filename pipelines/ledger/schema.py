@@ -100,7 +100,7 @@ decisions = Table(
     metadata,
     Column("id", Big, primary_key=True, autoincrement=True),
     Column("pipeline", Key, nullable=False),
-    Column("kind", Key, nullable=False),  # gate, drift, audit
+    Column("kind", Key, nullable=False),  # gate, drift, audit, approval, shadow, drill
     Column("partition", Key, nullable=False),
     Column("run_id", Key, nullable=False),
     Column("outcome", Key, nullable=False),
@@ -142,6 +142,21 @@ releases = Table(
     Column("reason", FreeText),
     Column("run_id", Key, nullable=False),
     Column("released_at", UtcTime, nullable=False),
+)
+
+# One row per message that a connection took. `topic` says what it was about; a second one of it is not sent.
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=True),
+    Column("pipeline", Key, nullable=False),
+    Column("partition", Key, nullable=False),
+    Column("topic", Key, nullable=False),
+    Column("connection", Key, nullable=False),
+    Column("title", FreeText, nullable=False),
+    Column("run_id", Key, nullable=False),
+    Column("sent_at", UtcTime, nullable=False),
+    UniqueConstraint("pipeline", "partition", "topic", "connection"),
 )
 
 # One row per search for better parameters.

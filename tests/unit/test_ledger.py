@@ -14,7 +14,7 @@ import pytest
 from pipelines.errors import ConfigError
 from pipelines.ledger import Ledger
 from pipelines.ledger.database import open_ledger
-from pipelines.ledger.schema import schema_version
+from pipelines.ledger.schema import notifications, schema_version
 from tests.builders import utc
 
 AT_ONCE = 8
@@ -193,6 +193,20 @@ def test_accounting_at_once_is_one_whole_row(ledger_url: str) -> None:
 
 def test_a_ledger_is_created_by_many_at_once(ledger_url: str) -> None:
     assert at_once(ledger_url, lambda book, _number: book.pipelines()) == [[]] * 8
+
+
+def test_a_ledger_of_an_earlier_release_gets_the_tables_that_came_since(ledger_url: str) -> None:
+    """And keeps what it holds."""
+    key = ("cards", "2026-03-02", "night", "slack")
+    Ledger(ledger_url).start_attempt("cards", "2026-03-02", "ingest", "r", "c")
+    with open_ledger(ledger_url).begin() as connection:
+        notifications.drop(connection)
+    book = Ledger(ledger_url)
+    for run_id in ("first", "again"):
+        book.record_notification(*key, title="t", run_id=run_id)
+    assert [row["run_id"] for row in book.notifications("cards")] == ["first"]
+    assert book.notified(*key[:3]) == {"slack"}
+    assert len(book.attempts("cards")) == 1
 
 
 def test_a_ledger_of_a_newer_version_is_refused(ledger_url: str) -> None:
