@@ -7,6 +7,7 @@ Everything asks for a sign-in, and a pipeline is shown to those who may read its
 
 from typing import Any
 
+from nightshift_actions import add_actions
 from nightshift_reports import report_answer
 
 from pipelines.errors import NightshiftError
@@ -18,6 +19,7 @@ _POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; font-src data:; script-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
+_TITLES = {401: "Sign in first", 403: "Not allowed"}
 
 
 def pages_app(home: Home) -> Any:
@@ -26,11 +28,19 @@ def pages_app(home: Home) -> Any:
     from fastapi import FastAPI, Request
     from fastapi.responses import HTMLResponse, RedirectResponse, Response
     from fastapi.staticfiles import StaticFiles
+    from starlette.exceptions import HTTPException
 
-    from pipelines.pages import overview, pipeline
+    from pipelines.pages import overview, pipeline, scorecard
     from pipelines.pages.rendering import render
 
-    app = FastAPI(title="Nightshift", docs_url=None, redoc_url=None, openapi_url=None)
+    class Pages(FastAPI):
+        """Remembers the application that it is mounted in, whose API the buttons call."""
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            scope.setdefault("nightshift.airflow", scope.get("app"))
+            await super().__call__(scope, receive, send)
+
+    app = Pages(title="Nightshift", docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(packages=[("pipelines.pages", "static")]), name="static")
 
     def html(text: str, status: int = 200) -> Response:
@@ -40,6 +50,13 @@ def pages_app(home: Home) -> Any:
     def failed(request: Request, error: NightshiftError) -> Response:  # noqa: ARG001
         return html(render("missing", way=[], text=str(error)), 404)
 
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> Response:  # noqa: ARG001
+        title = _TITLES.get(error.status_code, "Nothing here")
+        return html(render("missing", way=[], title=title, text=str(error.detail)), error.status_code)
+
+    add_actions(app, home, html, require_readable)
+
     @app.get("/")
     def overview_page(user: GetUserDep) -> Response:
         return html(overview.page(home, lambda name: may_read(user, name)))
@@ -48,6 +65,11 @@ def pages_app(home: Home) -> Any:
     def pipeline_page(name: str, user: GetUserDep) -> Response:
         require_readable(user, name)
         return html(pipeline.page(home, name))
+
+    @app.get("/scorecard/{name}")
+    def scorecard_page(name: str, user: GetUserDep) -> Response:
+        require_readable(user, name)
+        return html(scorecard.page(home, name))
 
     @app.get("/of/dag/{dag_id}")
     def page_of_dag(dag_id: str, user: GetUserDep) -> Response:  # noqa: ARG001 - the page itself asks who may read

@@ -19,6 +19,7 @@ DONE, REFUSED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 _ORDER = (
     *("run", "retrain", "up", "demo"),
     *("status", "history", "experiments", "explain", "quarantine", "exports", "verify", "replay"),
+    *("card", "scorecard"),
     *("suggest", "serving", "onnx"),
     *("rollback", "retract"),
 )

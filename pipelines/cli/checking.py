@@ -5,10 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.errors import ConfigError
-from pipelines.settings.loader import check_group, check_pipeline, group_names, pipeline_names, shown_path
+from pipelines.settings.loader import (
+    check_group,
+    check_pipeline,
+    check_statements,
+    group_names,
+    pipeline_names,
+    scorecard_names,
+    shown_path,
+)
 from pipelines.settings.pipeline import Pipeline
 from pipelines.settings.problems import Problem
 from pipelines.settings.yaml_source import Document, read_document
@@ -29,7 +38,7 @@ class Checked:
 
 
 def check_all(config: Path, names: Sequence[str] | None, deep: bool) -> Checked:
-    """Checks these pipelines, or all pipelines and shared feature groups when `names` is None."""
+    """Checks these pipelines, or all pipelines, shared feature groups and statements when `names` is None."""
     problems: set[Problem] = set()
     checked = list(names) if names else pipeline_names(config)
     for name in checked:
@@ -38,6 +47,9 @@ def check_all(config: Path, names: Sequence[str] | None, deep: bool) -> Checked:
         for group in group_names(config):
             checked.append(f"features/{group}")
             problems.update(check_group(group, config)[1])
+        for name in scorecard_names(config):
+            checked.append(f"scorecards/{name}")
+            problems.update(check_statements(name, config, datetime.now(UTC).date())[1])
         problems.update(_misplaced(config))
         if not checked:
             problems.add(Problem("E-CONFIG-EMPTY", str(config), 0, "there is no pipeline in 'pipelines/'"))
@@ -54,7 +66,7 @@ def _check_one(name: str, config: Path, deep: bool) -> list[Problem]:
 
 def _misplaced(config: Path) -> Iterable[Problem]:
     """Files that look like configuration but would never be read."""
-    for folder in ("pipelines", "features"):
+    for folder in ("pipelines", "features", "scorecards"):
         for path in sorted((config / folder).glob("*.yml")):
             message = f"the file is not read; rename it to '{path.stem}.yaml'"
             yield Problem("E-CONFIG-FILE", shown_path(path, config), 0, message)

@@ -7,6 +7,7 @@ that do not exist, and files that are missing.
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from pipelines.settings.messages import report_errors, unknown_key
 from pipelines.settings.pipeline import Pipeline
 from pipelines.settings.places import locate
 from pipelines.settings.problems import ConfigProblems, Problem
+from pipelines.settings.scorecard import Statements
 from pipelines.settings.yaml_source import Document, read_document
 
 SettingsClass = TypeVar("SettingsClass", bound=BaseModel)
@@ -164,4 +166,34 @@ def _groups_of(document: Document, config: Path) -> dict[str, tuple[FeatureGroup
             continue
         hint = did_you_mean(group, known) or (f"Known: {names(known)}" if known else "There is none yet")
         document.report("E-CONFIG-GROUP", place, f"unknown feature group {quote(group)}. {hint}")
+    return found
+
+
+def scorecard_names(config: Path) -> list[str]:
+    """Names of the pipelines that somebody made statements about."""
+    return sorted(path.stem for path in (config / "scorecards").glob("*.yaml"))
+
+
+def check_statements(name: str, config: Path, today: date) -> tuple[Statements | None, list[Problem]]:
+    """What `config/scorecards/<name>.yaml` says, nothing where there is no such file; or None with its problems."""
+    path = config / "scorecards" / f"{name}.yaml"
+    if not path.is_file():
+        return Statements(), []
+    document = read_document(path, shown_path(path, config))
+    found = _parse(Statements, document, name)
+    if name not in pipeline_names(config):
+        hint = did_you_mean(name, pipeline_names(config)) or f"Known: {names(pipeline_names(config))}"
+        document.report("E-CONFIG-PIPELINE", (), f"there is no pipeline {quote(name)}. {hint}")
+    for test, statement in found or ():
+        if statement and statement.when > today:
+            message = f"'{test}.when' must not be in the future, got {statement.when}"
+            document.report("E-CONFIG-DATE", (test, "when"), message)
+    return (None if document.problems else found), sorted(document.problems)
+
+
+def load_statements(name: str, config: Path, today: date) -> Statements:
+    """What people say about the pipeline's tests; raises ConfigError with all problems of the file."""
+    found, problems = check_statements(name, config, today)
+    if found is None:
+        raise ConfigProblems(problems)
     return found
