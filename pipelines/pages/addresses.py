@@ -33,6 +33,11 @@ def scorecard(name: str) -> str:
     return f"{PREFIX}/scorecard/{quote(name, safe='')}"
 
 
+def action(name: str, action: str, **given: str) -> str:
+    """The page that says what a button would start, and starts it."""
+    return f"{PREFIX}/actions/{quote(name, safe='')}/{action}" + (f"?{urlencode(given)}" if given else "")
+
+
 def report(path: str) -> str:
     """A file below the reports folder."""
     return f"{PREFIX}/reports/{quote(path)}"

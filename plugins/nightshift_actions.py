@@ -1,0 +1,130 @@
+"""The buttons of the pages: each asks first, and then calls Airflow's own API with the caller's own credentials.
+
+So Airflow's permissions, its checks of parameters and its audit log hold as for its own forms; nothing is done with
+rights of ours. The call stays in this process and goes to the very application that serves this page.
+"""
+
+# No `from __future__ import annotations`: FastAPI reads the routes' annotations, whose imports lie inside a function.
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode
+
+from pipelines.home import Home
+from pipelines.pages import actions, addresses, proposals
+from pipelines.pages.origin import is_from_here
+
+_MOST_BYTES = 20_000
+_PASSED_ON = ("authorization", "cookie", "referer")
+_NO_RIGHT = "Your role in Airflow may not start this DAG. An administrator can change that."
+_FOREIGN = "This request did not come from a page of this server, so nothing was started. Open the page here."
+
+
+def add_actions(app: Any, home: Home, html: Callable[..., Any], require_readable: Callable[[Any, str], None]) -> None:
+    """Routes below /actions: GET shows what will happen and asks, POST does it."""
+    from airflow.api_fastapi.core_api.security import GetUserDep
+    from anyio import from_thread
+    from fastapi import Depends, HTTPException, Request
+    from fastapi.responses import RedirectResponse, Response
+
+    async def form(request: Request) -> dict[str, str]:
+        if int(request.headers.get("content-length") or 0) > _MOST_BYTES:
+            raise HTTPException(413, "That is more text than a reason needs.")
+        return dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
+
+    Answers = Annotated[dict[str, str], Depends(form)]
+
+    @app.get("/actions/{name}/{action}")
+    def ask(name: str, action: str, request: Request, user: GetUserDep) -> Response:
+        require_readable(user, name)
+        given = dict(request.query_params)
+        one = proposals.proposal(home, name, action, given)
+        allowed = may_start(user, one.dag_id)
+        return html(_question(one, given, [], "" if allowed else _NO_RIGHT), 200 if allowed else 403)
+
+    @app.post("/actions/{name}/{action}")
+    def act(name: str, action: str, request: Request, user: GetUserDep, answers: Answers) -> Response:
+        if not is_from_here(request.headers, _base_url()):
+            raise HTTPException(403, _FOREIGN)
+        require_readable(user, name)
+        one = proposals.proposal(home, name, action, dict(request.query_params))
+        token = answers.get("token", "")
+        wrong = actions.problems(home, one, answers)
+        if not re.fullmatch(r"[0-9a-f]{16}", token):
+            wrong = ["The form was not complete. It is here again: look at it and press the button."]
+        if wrong or one.refusal:
+            return html(_question(one, answers, wrong), 409 if one.refusal else 422)
+        path, body = actions.request(home, one, answers, token)
+        headers = {key: request.headers[key] for key in _PASSED_ON if key in request.headers}
+        status, said = from_thread.run(call_airflow, request.scope["nightshift.airflow"], path, body, headers)
+        if status == 403:
+            return html(_question(one, answers, [], _NO_RIGHT), 403)
+        # 409 of a run: this very form was sent before, so what it asks for is done.
+        if status < 300 or (status == 409 and action != "backfill"):
+            run = str(said.get("id") if action == "backfill" else actions.run_id(action, token))
+            return RedirectResponse(f"{one.back}?{urlencode({'started': action, 'run': run})}", 303)
+        return html(_question(one, answers, in_words(status, said)), status)
+
+
+def may_start(user: Any, dag_id: str) -> bool:
+    """Whether Airflow lets this user start runs of the DAG."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+
+    allowed = get_auth_manager().is_authorized_dag(
+        method="POST", access_entity=DagAccessEntity.RUN, details=DagDetails(id=dag_id), user=user
+    )
+    return bool(allowed)
+
+
+async def call_airflow(
+    airflow: Any, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
+) -> tuple[int, dict[str, Any]]:
+    """Status and answer of a POST to Airflow's public API, within this process."""
+    import httpx
+
+    transport = httpx.ASGITransport(app=airflow, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=_base_url() or "http://localhost", timeout=60) as client:
+        answer = await client.post(path, json=dict(body), headers=dict(headers))
+    try:
+        said = answer.json()
+    except ValueError:
+        said = {"detail": answer.text[:500]}
+    return answer.status_code, said if isinstance(said, dict) else {"detail": said}
+
+
+def in_words(status: int, said: Mapping[str, Any]) -> list[str]:
+    """Airflow's answer to a refused request as sentences."""
+    detail = said.get("detail") or f"status {status}"
+    if status == 404:
+        return [f"Airflow does not know this DAG (yet): {detail}. It appears within half a minute of a change."]
+    if isinstance(detail, list):  # one entry per field
+        return [
+            f"Airflow refuses it: {entry.get('msg', entry) if isinstance(entry, dict) else entry}" for entry in detail
+        ]
+    if isinstance(detail, dict):
+        detail = detail.get("message") or detail.get("reason") or detail
+    return [f"Airflow refuses it: {detail}"]
+
+
+def _question(one: actions.Proposal, answers: Mapping[str, str], wrong: list[str], blocked: str = "") -> str:
+    from pipelines.pages.rendering import render
+
+    return render(
+        "action",
+        way=[(one.pipeline, addresses.pipeline(one.pipeline))],
+        one=one,
+        answers=answers,
+        problems=wrong,
+        blocked=blocked or one.refusal,
+        address=addresses.action(one.pipeline, one.action, **one.settled),
+        token=secrets.token_hex(8),
+    )
+
+
+def _base_url() -> str:
+    from airflow.configuration import conf
+
+    return str(conf.get("api", "base_url", fallback="") or "")
