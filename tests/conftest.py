@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,8 +78,6 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     home = Home(root=root / "home", config=write_config(root, alpha=ALPHA, beta=BETA))
     before = dict(os.environ)
     os.environ.update(airflow_environment(home))
-    import sys
-
     sys.path[:0] = [str(REPOSITORY / "plugins")]
     try:
         yield home
@@ -84,6 +85,32 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         sys.path.remove(str(REPOSITORY / "plugins"))
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, which may be changed, of the home of a finished `nightshift demo`.
+
+    The original is the one that NIGHTSHIFT_DEMO_HOME names, else made once for all processes of this test run.
+    """
+    given = os.environ.get("NIGHTSHIFT_DEMO_HOME")
+    original = Path(given) if given else _finished_demo(tmp_path_factory)
+    return Path(shutil.copytree(original, tmp_path_factory.mktemp("demo") / "home", symlinks=True))
+
+
+def _finished_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from filelock import FileLock
+
+    # Each worker of a parallel run has a folder of its own below the one that all share.
+    own = tmp_path_factory.getbasetemp()
+    home = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "finished_demo"
+    with FileLock(f"{home}.lock"):
+        if not home.exists():
+            making = home.with_suffix(".making")
+            program = str(Path(sys.executable).with_name("nightshift"))
+            subprocess.run([program, "--home", str(making), "demo"], check=True, cwd=REPOSITORY, env=without_airflow())
+            making.rename(home)
+    return home
 
 
 @pytest.fixture(autouse=True)

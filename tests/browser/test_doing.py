@@ -1,0 +1,62 @@
+"""What somebody does by hand in the UI, with a mouse and a keyboard, on the demo's home."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipelines.home import Home
+from pipelines.ledger import Ledger
+from tests.browser.looking import picture
+from tests.integration.test_airflow_up import wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import Up
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+NAME, DAYS = "card_payments", ("2026-03-24", "2026-03-25")
+
+
+def releases(up: Up) -> list[dict[str, Any]]:
+    return [dict(row) for row in Ledger(Home.resolve(up.home).ledger_url).releases(NAME)]
+
+
+def api(page: Page, path: str) -> dict[str, Any]:
+    """What Airflow's own API says, asked with the browser's sign-in."""
+    answer: dict[str, Any] = page.request.get(path).json()
+    return answer
+
+
+def states(page: Page, kind: str) -> list[str]:
+    runs = api(page, f"/api/v2/dags/{NAME}__{kind}/dagRuns?order_by=-id&limit=2")["dag_runs"]
+    return [str(run["state"]) for run in runs]
+
+
+def fill_moment(page: Page, label: str, date: str, time: str) -> None:
+    dialog = page.get_by_role("dialog").first
+    dialog.locator("div", has=page.get_by_text(label, exact=True)).get_by_text("Select date and time").first.click()
+    page.get_by_placeholder("YYYY/MM/DD").fill(date.replace("-", "/"))
+    page.get_by_placeholder("HH:mm").fill(time)
+    page.get_by_placeholder("HH:mm").press("Tab")
+    page.get_by_role("heading", name="Run Backfill").click()
+
+
+def test_a_backfill_from_airflows_form_runs_the_days_and_changes_nothing(page: Page, up: Up) -> None:
+    before = releases(up)
+    page.goto(f"/dags/{NAME}__daily")
+    page.get_by_role("button", name="Trigger").click()
+    page.get_by_text("Run this Dag for a range of dates").click()
+    fill_moment(page, "From", DAYS[0], "00:00")
+    fill_moment(page, "To", DAYS[1], "23:59")
+    page.get_by_text("All Runs", exact=True).click()
+    page.get_by_text("2 runs will be triggered").wait_for()
+    picture(page, "backfill")
+    page.get_by_role("button", name="Run Backfill").click()
+    wait_for("both days", lambda: states(page, "daily") == ["success", "success"], 400)
+    assert [row for row in releases(up) if row["partition"] in DAYS] == [
+        row for row in before if row["partition"] in DAYS
+    ]
