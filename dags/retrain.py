@@ -11,30 +11,12 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, PartitionedAssetTimetable
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from nightshift_approval import ApprovePromotion, Promote
 from nightshift_dags import pipelines_of
 from nightshift_resources import task_arguments
-from nightshift_tasks import (
-    ApprovePromotion,
-    Promote,
-    RequestNightlyRetrain,
-    RetrainStep,
-    Tune,
-    retrain_asset,
-)
+from nightshift_tasks import RequestNightlyRetrain, RetrainStep, Tune, retrain_asset
 
 from pipelines.settings import Pipeline
-
-# Markdown, which the form for approvals shows. One line per reason of the gate.
-_QUESTION = """
-{%- set gate = ti.xcom_pull(task_ids="gate") -%}
-The gate would put version {{ gate.get("version") }} in the place of {{ gate.get("champion") or "no champion" }}.
-
-Asked for: {{ gate.get("trigger") }}
-{% for reason in gate.get("reasons", []) %}
-* {{ reason }}
-{%- endfor %}
-
-Nobody answering in time keeps the champion."""
 
 
 def retrain(pipeline: Pipeline) -> DAG:
@@ -72,25 +54,8 @@ def _steps(pipeline: Pipeline) -> None:
         >> gate
         >> promote
     )
-    if pipeline.retrain.approve == "always":
-        approve = ApprovePromotion(
-            task_id="approve",
-            subject=f"Promote the challenger of {pipeline.name}?",
-            body=f"{_QUESTION}{_after(pipeline)} [All numbers](/nightshift/reports/{pipeline.name}/index.html)",
-            defaults="Reject",
-            response_timeout=timedelta(hours=pipeline.retrain.approve_timeout_hours),
-        )
-        gate >> approve >> promote
-
-
-def _after(pipeline: Pipeline) -> str:
-    """What a yes leads to where it is not a promotion at once."""
-    if not pipeline.gate.shadow:
-        return ""
-    return (
-        f" A yes puts it in shadow for {pipeline.gate.shadow} partitions where there is a champion; realised labels "
-        "then decide, and nobody is asked again."
-    )
+    if pipeline.retrain.approve != "auto":
+        gate >> ApprovePromotion(task_id="approve", pipeline=pipeline) >> promote
 
 
 def _tune(pipeline: Pipeline) -> RetrainStep | MappedOperator:

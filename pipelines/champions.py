@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
+from pipelines.approvals import KIND as APPROVAL
 from pipelines.ledger import Ledger, Row
 from pipelines.shadows import KIND as SHADOW
 
 
 def champion_history(ledger: Ledger, pipeline: str) -> dict[str, Any]:
-    """`changes` and `shadows` (decisions about challengers in shadow), oldest first, and `drill`, the newest rollback
-    drill (None before the first); times in ISO 8601, UTC.
+    """`changes`, `approvals` (what became of each question whether to promote) and `shadows` (decisions about
+    challengers in shadow), oldest first, and `drill`, the newest rollback drill (None before the first); times in ISO
+    8601, UTC.
 
     Grain: one change. `trigger` is what asked for the retrain that a promotion came from; `until` is when the next
     champion took over (None: still in force). A champion whose `until` is its `from` never scored a day.
@@ -40,9 +43,18 @@ def champion_history(ledger: Ledger, pipeline: str) -> dict[str, Any]:
     return {
         "pipeline": pipeline,
         "changes": changes,
+        "approvals": [
+            _decided(row) | {"partition": row["partition"]} | _answered(row["numbers"])
+            for row in ledger.decisions(pipeline, APPROVAL)
+        ],
         "shadows": [_decided(row) | {"partition": row["partition"]} for row in ledger.decisions(pipeline, SHADOW)],
         "drill": _drill(ledger, pipeline),
     }
+
+
+def _answered(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Who answered and when (None: nobody), and the risks that they were shown."""
+    return {"by": numbers.get("by"), "answered_at": numbers.get("answered_at"), "risks": numbers.get("risks")}
 
 
 def _drill(ledger: Ledger, pipeline: str) -> dict[str, Any] | None:

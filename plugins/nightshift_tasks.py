@@ -1,4 +1,4 @@
-"""What Nightshift's DAG files build with: the operator that runs one step, the wait for history, the approval.
+"""What Nightshift's DAG files build with: the operator that runs one step, the wait for history.
 
 Nothing of the data world is imported here; a step's modules are imported when its task runs.
 """
@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, BaseOperator, BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from nightshift_credentials import use_s3_connection
@@ -259,45 +257,6 @@ class Tune(RetrainStep):
     """`tune`, mapped over workers (see Score)."""
 
     operator_extra_links = LINKS["tune"]
-
-
-class Promote(RetrainStep):
-    """Promotes only on the gate's PROMOTE; HOLD and REJECT end skipped, with the run a success."""
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        remember(self, context, version=pulled(context, "gate").get("version"))
-        require_promote(context)
-        return super().execute(context)
-
-    def given(self, context: Context) -> dict[str, Any]:
-        """With the name of who approved, where somebody was asked."""
-        answer = context["ti"].xcom_pull(task_ids="approve") or {}
-        person = answer.get("responded_by_user") or {}
-        return super().given(context) | ({"approved_by": str(person["name"])} if person.get("name") else {})
-
-
-class ApprovePromotion(ApprovalOperator):
-    """Asks a person before a promotion; nobody answering in time keeps the champion.
-
-    Airflow 3.3.2 fails a task whose answer comes before its scheduler has taken note that the task was parked (its
-    executor starts the resumed task before it reads the end of the parked one). The retry asks again.
-    """
-
-    operator_extra_links = LINKS["approve"]
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(retries=2, retry_delay=timedelta(seconds=5), **kwargs)
-
-    def execute(self, context: Context) -> Any:
-        require_promote(context)
-        return super().execute(context)
-
-
-def require_promote(context: Context) -> None:
-    """Skips the task unless the gate decided PROMOTE."""
-    decision = pulled(context, "gate")
-    if decision.get("outcome") != "PROMOTE":
-        raise AirflowSkipException(f"the gate decided {decision.get('outcome')}: the champion stays")
 
 
 def trigger_of(context: Context) -> str:

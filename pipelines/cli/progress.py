@@ -6,6 +6,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Any
 
+from pipelines import approvals
 from pipelines.cli import show
 from pipelines.home import Home
 from pipelines.ledger import Ledger
@@ -75,12 +76,19 @@ class Progress:
         else:
             outcome, why = str(mine[-1]["outcome"]), "; ".join(mine[-1]["reasons"])
         if event["state"] == "awaiting_input":
-            why = "waits for an approval in the Airflow UI (Required Actions)"
+            outcome, why = approvals.WAITING, self._question(event)
         self._gates[outcome] += 1
         version = f"v{mine[-1]['model_version']}  " if mine and mine[-1]["model_version"] else ""
         text = f"{event['partition']}  retrain   {show.coloured(outcome)}  {version}{show.escaped(why)}"
         self._print(text + _seconds(event))
         self._shadow(event)
+
+    def _question(self, event: dict[str, Any]) -> str:
+        """What to do about the question of this very run, which nobody can answer here."""
+        asked = Ledger(self._home.ledger_url).decisions(self._name, approvals.KIND, event["partition"])
+        mine = [row for row in asked if row["run_id"] == event["run_id"]]
+        told = "; ".join(mine[-1]["reasons"]) if mine else "waits for a person; without an answer the champion stays"
+        return f"{told}. To answer: nightshift up, then Browse > Required Actions."
 
     def _shadow(self, event: dict[str, Any]) -> None:
         """What this very run decided about a challenger in shadow, if anything."""

@@ -30,6 +30,8 @@ def history(context: typer.Context, name: NAME, json: AS_JSON = False) -> None:
         return
     if not found["changes"]:
         show.line("no champion yet")
+        for row in found["approvals"]:
+            _approval(row)
         show.hint(f"nightshift retrain {name}")
         return
     columns = ["", "version", "what", "scores from", "and before", "decided (UTC)", "by"]
@@ -38,6 +40,8 @@ def history(context: typer.Context, name: NAME, json: AS_JSON = False) -> None:
         show.paragraph(f"[bold]{row['number']}  v{row['version']}[/bold]  {show.escaped(row['reason'])}", _WHY)
         if row["trigger"]:
             show.paragraph(f"{' ' * _WHY}[dim]asked for by {show.escaped(row['trigger'])}[/dim]", _WHY)
+    for row in found["approvals"]:
+        _approval(row)
     for row in found["shadows"]:
         told = show.escaped("; ".join(row["reasons"]))
         show.line(f"shadow {row['partition']}: v{row['version']} {show.coloured(row['outcome'])}  {told}")
@@ -47,6 +51,13 @@ def history(context: typer.Context, name: NAME, json: AS_JSON = False) -> None:
         show.paragraph(f"rollback drill of {drill['month']}: v{drill['version']} {word}  {reasons}", _WHY)
     else:
         show.line("[dim]rollback drill: none yet; nightshift maintenance --apply does one[/dim]")
+
+
+def _approval(row: Mapping[str, Any]) -> None:
+    why = show.escaped("; ".join(row["reasons"]))
+    asked = f" (asked because {show.escaped('; '.join(row['risks']))})" if row["risks"] else ""
+    outcome = show.coloured(row["outcome"])
+    show.paragraph(f"approval {row['partition']}: v{row['version']} {outcome}  {why}{asked}", _WHY)
 
 
 def _change(row: Mapping[str, Any]) -> list[str]:

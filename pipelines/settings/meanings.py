@@ -84,8 +84,9 @@ MEANINGS: dict[str, str] = {
     "Gate.max_calibration_error": "largest calibration error (ECE), or lack of coverage of intervals, that is accepted",
     "Gate.max_seconds_per_1000_rows": "slowest scoring that is still accepted",
     "Gate.max_megabytes": "largest model file that is still accepted",
-    "Retrain.approve": "`always`: a person confirms each promotion in Airflow; `auto`: the gate's word is enough",
-    "Retrain.approve_timeout_hours": "without an answer by then the challenger is not promoted",
+    "Retrain.approve": "`auto`: the gate's word is enough; `always`: a person confirms each promotion in Airflow; "
+    "`on_risk`: only where the gate's record names a risk",
+    "Retrain.approve_timeout_hours": "without an answer by then the champion stays",
     "Score.shards": "parallel tasks that score one partition",
     "Score.batch_rows": "rows that are in memory at once",
     "Score.model": "`as_of`: the champion of that day, also in backfills; `current`: the newest, rows are marked",

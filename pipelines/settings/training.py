@@ -151,7 +151,7 @@ class Retrain(Settings):
         description="without a champion the monitor asks for a first model once this many partitions (and twice the "
         "holdout) have labels",
     )
-    approve: Literal["auto", "always"] = "auto"
+    approve: Literal["auto", "always", "on_risk"] = "auto"
     approve_timeout_hours: PositiveInt = 24
 
 

@@ -95,4 +95,4 @@ def _labelled_checks(
         yield from slice_checks(evaluation, challenger, champion, policy, seed)
     yield from fairness_checks(evaluation, challenger, champion, policy)
     if policy.max_calibration_error is not None:
-        yield from calibration_checks(evaluation, challenger, policy.max_calibration_error)
+        yield from calibration_checks(evaluation, challenger, champion, policy.max_calibration_error)

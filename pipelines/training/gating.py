@@ -20,6 +20,7 @@ from pipelines.training.leakage import Sides, leakage_checks
 from pipelines.training.policy import Check, Policy, policy_of
 from pipelines.training.promotion import promotion_of
 from pipelines.training.registry import annotate, attach
+from pipelines.training.risk import Promotion, risks
 
 
 def gate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
@@ -54,6 +55,8 @@ def gate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
         "snapshot_id": snapshot_id,
     }
     numbers = plain(numbers)
+    risky = _risks(context, frozen, version, numbers) if decision.outcome == "PROMOTE" else []
+    numbers |= {"risks": risky}
     context.ledger.record_decision(
         context.name,
         "gate",
@@ -72,6 +75,7 @@ def gate(context: Context, snapshot_id: str, version: int) -> dict[str, Any]:
         "version": version,
         "champion": numbers["champion"],
         "reasons": decision.reasons,
+        "risks": risky,
         "holdout_digest": evaluation.candidates[CHALLENGER].holdout_digest,
     }
 
@@ -88,8 +92,34 @@ def _as_decided(context: Context, version: int, promoted: Row) -> dict[str, Any]
         "version": version,
         "champion": mine[-1]["numbers"]["champion"] if mine else None,
         "reasons": mine[-1]["reasons"] if mine else [promoted["reason"]],
+        "risks": mine[-1]["numbers"].get("risks") if mine else None,
         "holdout_digest": mine[-1]["numbers"]["holdout"]["digest"] if mine else None,
     }
+
+
+def _risks(context: Context, frozen: Frozen, version: int, numbers: dict[str, Any]) -> list[str]:
+    """What a person should know before this promotion; see `pipelines.training.risk`."""
+    ledger, name, champion = context.ledger, context.name, numbers["champion"]
+    used = [*frozen.training_partitions, *frozen.holdout_partitions]
+    decided = {row["partition"]: row["outcome"] for row in ledger.decisions(name, "drift")}
+    promotion = Promotion(
+        numbers=numbers,
+        mine=ledger.model(name, version)["record"],
+        theirs=ledger.model(name, champion)["record"] if champion is not None else None,
+        warned=_warned(context, used),
+        drifted=[key for key in used if decided.get(key) == "RETRAIN"],
+    )
+    return risks(promotion)
+
+
+def _warned(context: Context, used: list[str]) -> list[str] | None:
+    """Partitions whose newest validation left warnings; None when one of them has none recorded."""
+    said = {
+        row["partition"]: row["summary"]["warnings"]
+        for row in context.ledger.attempts(context.name)
+        if row["step"] == "validate" and "warnings" in (row["summary"] or {})
+    }
+    return [key for key in used if said[key]] if said.keys() >= set(used) else None
 
 
 def _run_checks(context: Context, frozen: Frozen) -> list[Check]:

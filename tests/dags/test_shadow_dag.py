@@ -23,7 +23,7 @@ for name in ("alpha", "gamma"):
     found[name] = sorted((task.task_id, below) for task in dag.tasks for below in task.downstream_task_ids)
 shadow = bag.dags["alpha__daily"].get_task("shadow")
 found["task"] = {{"rule": str(shadow.trigger_rule.value), "queue": shadow.queue, "retries": shadow.retries}}
-found["body"] = bag.dags["alpha__retrain"].get_task("approve").body
+found["after"] = bag.dags["alpha__retrain"].get_task("approve").after
 print("RESULT" + json.dumps(found))
 """
 
@@ -44,4 +44,4 @@ def test_the_task_exists_where_it_is_configured_and_holds_nothing_up(tmp_path: P
     assert added == [["monitor", "shadow"], ["release", "shadow"]]  # a leaf: no task stands behind it
     assert [edge for edge in found["gamma"] if edge not in found["alpha"]] == []
     assert found["task"] == {"rule": "all_done", "queue": "score", "retries": 2}
-    assert "A yes puts it in shadow for 7 partitions" in found["body"]
+    assert "A yes puts it in shadow for 7 partitions" in found["after"]
