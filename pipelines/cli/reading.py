@@ -75,7 +75,8 @@ def quarantine(
     json: AS_JSON = False,
 ) -> None:
     """Show the refused rows of one partition, grouped by reason; --requeue gives them another chance."""
-    from pipelines.cli import acting, quarantined
+    from pipelines import quarantined
+    from pipelines.cli import acting
     from pipelines.settings import load_pipeline
 
     home = used_home(context)
@@ -83,7 +84,7 @@ def quarantine(
     if requeue:
         acting.requeue(home, name, day.key, json)
         return
-    found = quarantined.quarantine(home, name, day)
+    found = quarantined.quarantine(home, name, day.key)
     if json:
         show.as_json(found)
         return

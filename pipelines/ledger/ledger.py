@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.ledger.attempts import Attempts
 from pipelines.ledger.database import create_tables
+from pipelines.ledger.details import Details
 from pipelines.ledger.exclusive import advisory_lock
 from pipelines.ledger.glances import Glances
 from pipelines.ledger.notifications import Notifications
@@ -17,7 +18,7 @@ from pipelines.ledger.versions import Versions
 from pipelines.storage import durable
 
 
-class Ledger(Attempts, Publications, Versions, Releases, Notifications, Glances):
+class Ledger(Attempts, Publications, Versions, Releases, Notifications, Glances, Details):
     """All reads return plain mappings in a stable order; times come back aware, in UTC."""
 
     def __init__(self, url: str) -> None:

@@ -147,13 +147,19 @@ class Snapshot:
         known = {name.rsplit("/", 1)[-1]: count for name, count in zip(names, rows, strict=True)}
         return [(file, int(known[file.rsplit("/", 1)[-1]])) for file in files]
 
-    def read(self, partitions: Iterable[str], columns: list[str] | None = None) -> pa.Table:
-        """Rows of these partitions as one table; meant for small results, the engine streams large ones."""
+    def read(self, partitions: Iterable[str], columns: list[str] | None = None, most: int | None = None) -> pa.Table:
+        """Rows of these partitions as one table; meant for small results, the engine streams large ones.
+
+        Args:
+            most: stop after so many rows, whichever come first.
+        """
         keys = sorted(set(partitions))
         if not self.exists:
             raise StorageError("E-STORE-MISSING", self.name, "the table does not exist yet")
         with store_errors(self.uri):
             wanted = [("partition", "in", keys)] if keys else None
+            if most is not None:
+                return self.delta().to_pyarrow_dataset(partitions=wanted).head(most, columns=columns)
             return self.delta().to_pyarrow_table(partitions=wanted, columns=columns)
 
     def count(self, partitions: Iterable[str], **others: Iterable[str]) -> int:

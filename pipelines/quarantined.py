@@ -8,35 +8,37 @@ from typing import Any
 from pipelines.errors import ConfigError
 from pipelines.home import Home
 from pipelines.ledger import Ledger
-from pipelines.partitions import Partition
 from pipelines.storage.tables import Snapshot
 
 _LONGEST_RECORD = 120
 
 
-def quarantine(home: Home, name: str, partition: Partition) -> dict[str, Any]:
+def quarantine(home: Home, name: str, key: str, most: int | None = None) -> dict[str, Any]:
     """`{"pipeline", "partition", "rows", "reasons": [...], "records": [...]}`.
 
     A reason has `code`, `stage`, `rows` and an example of its text; most frequent first. A record has row_id,
     source_file, source_line, stage, reasons and the record as it came. A row with two reasons counts in both.
 
+    Args:
+        most: read and count at most so many rows.
+
     Raises:
         ConfigError: E-RUN-PARTITION when nothing was ever ingested for this partition.
     """
     snapshot = Snapshot.latest(home.table(name, "quarantine"))
-    accounts = {row["partition"] for row in Ledger(home.ledger_url).accounting(name)}
-    if not snapshot.exists or partition.key not in {*accounts, *snapshot.partitions()}:
+    is_known = Ledger(home.ledger_url).accounting_of(name, key) is not None
+    if not snapshot.exists or not (is_known or key in snapshot.partitions()):
         raise ConfigError(
             "E-RUN-PARTITION",
-            f"{name} {partition.key}",
+            f"{name} {key}",
             "this partition was not ingested yet",
-            f"nightshift run {name} --from {partition.key}",
+            f"nightshift run {name} --from {key}",
         )
     columns = ["row_id", "source_file", "source_line", "stage", "reasons", "record"]
-    rows = snapshot.read([partition.key], columns).sort_by("row_id").to_pylist()
+    rows = snapshot.read([key], columns, most).sort_by("row_id").to_pylist()
     return {
         "pipeline": name,
-        "partition": partition.key,
+        "partition": key,
         "rows": len(rows),
         "reasons": _reasons(rows),
         "records": rows,
