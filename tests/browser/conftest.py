@@ -110,6 +110,7 @@ def scheme(request: pytest.FixtureRequest) -> str:
 def page(chromium: Browser, up: Up, signed_in: Any) -> Iterator[Page]:
     """A page of its own for each test, signed in; a script error on it fails the test."""
     context = chromium.new_context(viewport=_SIZE, storage_state=signed_in, base_url=up.address)
+    context.set_default_timeout(90_000)  # a busy machine, not a slow page
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

@@ -60,3 +60,30 @@ def test_a_backfill_from_airflows_form_runs_the_days_and_changes_nothing(page: P
     assert [row for row in releases(up) if row["partition"] in DAYS] == [
         row for row in before if row["partition"] in DAYS
     ]
+
+
+def waiting(page: Page) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api(page, "/api/v2/dags/~/dagRuns/~/hitlDetails?response_received=false")[
+        "hitl_details"
+    ]
+    return found
+
+
+def test_a_person_reads_the_decision_and_approves_the_promotion(page: Page, up: Up) -> None:
+    """The demo ends with version 1 back by a rollback, so that a new challenger wins by far."""
+    ledger = Ledger(Home.resolve(up.home).ledger_url)
+    before = ledger.champions(NAME)[-1]
+    page.goto(f"/nightshift/pipeline/{NAME}")
+    page.get_by_role("button", name="Retrain now").click()
+    wait_for("the question", lambda: waiting(page), 400)
+    page.goto("/")
+    page.get_by_role("button", name="Browse").click()
+    page.get_by_role("menuitem", name="Required Actions").click()
+    page.get_by_role("link", name=f"Promote the challenger of {NAME}").first.click()
+    page.get_by_role("button", name="Approve").wait_for()
+    picture(page, "approval")
+    page.get_by_role("button", name="Approve").click()
+    wait_for("the promotion", lambda: ledger.champions(NAME)[-1]["seq"] > before["seq"], 300)
+    champion = ledger.champions(NAME)[-1]
+    assert champion["version"] > before["version"]
+    assert "admin" in champion["actor"]
