@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
-from nightshift_dags import daily_timetable, first_tick_from, last_tick_until, pipelines_of
+from nightshift_dags import build, daily_timetable, first_tick_from, last_tick_until
 from nightshift_resources import task_arguments
 from nightshift_tasks import HISTORY_TIMEOUT_MINUTES, AwaitHistory, RequestRetrain, Score, StepOperator
 
@@ -82,5 +82,4 @@ def _score_and_monitor(pipeline: Pipeline, build_features: StepOperator) -> None
         [release, monitor] >> shadow
 
 
-for _pipeline in pipelines_of("daily"):
-    daily(_pipeline)
+build(daily=daily)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from airflow.sdk import DAG, Param
-from nightshift_dags import pipelines_of
+from nightshift_dags import build
 from nightshift_resources import task_arguments
 from nightshift_tasks import Replay, Rollback
 
 from pipelines.settings import Pipeline
 
 
-def replay(pipeline: Pipeline) -> DAG:
+def replay(pipeline: Pipeline) -> DAG | None:
+    if not pipeline.training:
+        return None
     with DAG(
         f"{pipeline.name}__replay",
         description=f"Rebuilds a version of {pipeline.name} from its record and says what differs; changes nothing",
@@ -34,7 +36,9 @@ def replay(pipeline: Pipeline) -> DAG:
     return dag
 
 
-def rollback(pipeline: Pipeline) -> DAG:
+def rollback(pipeline: Pipeline) -> DAG | None:
+    if not pipeline.training:
+        return None
     with DAG(
         f"{pipeline.name}__rollback",
         description=f"Puts an earlier champion of {pipeline.name} back",
@@ -57,9 +61,4 @@ def rollback(pipeline: Pipeline) -> DAG:
     return dag
 
 
-for _pipeline in pipelines_of("replay"):
-    if _pipeline.training:
-        replay(_pipeline)
-for _pipeline in pipelines_of("rollback"):
-    if _pipeline.training:
-        rollback(_pipeline)
+build(replay=replay, rollback=rollback)

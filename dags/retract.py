@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from airflow.sdk import DAG, Param
-from nightshift_dags import pipelines_of
+from nightshift_dags import build
 from nightshift_retract import Retract
 
 from pipelines.settings import Pipeline
 
 
-def retract(pipeline: Pipeline) -> DAG:
+def retract(pipeline: Pipeline) -> DAG | None:
+    if not pipeline.training:
+        return None
     with DAG(
         f"{pipeline.name}__retract",
         description=f"Takes the released scores of one partition of {pipeline.name} back",
@@ -27,6 +29,4 @@ def retract(pipeline: Pipeline) -> DAG:
     return dag
 
 
-for _pipeline in pipelines_of("retract"):
-    if _pipeline.training:
-        retract(_pipeline)
+build(retract=retract)

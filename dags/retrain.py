@@ -12,14 +12,16 @@ from datetime import timedelta
 from airflow.sdk import DAG, CronTriggerTimetable, Param, PartitionedAssetTimetable
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from nightshift_approval import ApprovePromotion, Promote
-from nightshift_dags import pipelines_of
+from nightshift_dags import build
 from nightshift_resources import task_arguments
 from nightshift_tasks import RequestNightlyRetrain, RetrainStep, Tune, retrain_asset
 
 from pipelines.settings import Pipeline
 
 
-def retrain(pipeline: Pipeline) -> DAG:
+def retrain(pipeline: Pipeline) -> DAG | None:
+    if not pipeline.training:
+        return None
     with DAG(
         f"{pipeline.name}__retrain",
         description=f"Trains, judges and perhaps promotes a challenger of {pipeline.name}",
@@ -69,7 +71,9 @@ def _tune(pipeline: Pipeline) -> RetrainStep | MappedOperator:
     )
 
 
-def nightly(pipeline: Pipeline) -> DAG:
+def nightly(pipeline: Pipeline) -> DAG | None:
+    if not (pipeline.training and pipeline.retrain.schedule):
+        return None
     with DAG(
         f"{pipeline.name}__retrain_nightly",
         description=f"Starts {pipeline.name}__retrain on its cron, for the newest accepted partition",
@@ -92,9 +96,4 @@ def nightly(pipeline: Pipeline) -> DAG:
     return dag
 
 
-for _pipeline in pipelines_of("retrain"):
-    if _pipeline.training:
-        retrain(_pipeline)
-for _pipeline in pipelines_of("retrain_nightly"):
-    if _pipeline.training and _pipeline.retrain.schedule:
-        nightly(_pipeline)
+build(retrain=retrain, retrain_nightly=nightly)

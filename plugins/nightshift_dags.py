@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import datetime
 
-from airflow.sdk import CronPartitionTimetable, get_parsing_context
+from airflow.sdk import DAG, CronPartitionTimetable, get_parsing_context
 
 from pipelines.home import Home
 from pipelines.partitions import KEY_FORMAT, partition_at
@@ -15,22 +15,25 @@ from pipelines.settings import Pipeline, load_pipeline, pipeline_names
 _CRON = {"hour": "0 * * * *", "day": "0 0 * * *", "week": "0 0 * * 1", "month": "0 0 1 * *"}
 
 
-def pipelines_of(family: str) -> Iterator[Pipeline]:
-    """The pipelines for which a DAG `<name>__<family>` is to be built.
+def build(**families: Callable[[Pipeline], DAG | None]) -> None:
+    """Builds `<name>__<family>` of every pipeline by the family's function, which leaves out (None) what has no use.
 
-    Inside a task only that task's pipeline is loaded. A pipeline whose settings are broken is left out, so that it
-    takes no other down; dags/settings_errors.py turns it into a visible import error.
+    Each pipeline is read once for all families of a DAG file; inside a task only that task's pipeline and family are.
+    A pipeline whose settings are broken is left out, so that it takes no other down; dags/settings_errors.py turns it
+    into a visible import error.
     """
     wanted = get_parsing_context().dag_id
     config = Home.resolve().config
     for name in pipeline_names(config):
-        if wanted and wanted != f"{name}__{family}":
+        asked = [family for family in families if wanted in (None, f"{name}__{family}")]
+        if not asked:
             continue
         try:
             pipeline = load_pipeline(name, config)
         except Exception:  # dags/settings_errors.py reports it
             continue
-        yield pipeline
+        for family in asked:
+            families[family](pipeline)
 
 
 def settings_errors() -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,9 +81,23 @@ def check_pipeline(name: str, config: Path) -> tuple[Pipeline | None, list[Probl
 def check_group(name: str, config: Path) -> tuple[FeatureGroup | None, list[Problem]]:
     """The shared feature group `config/features/<name>.yaml`, or its problems."""
     path = config / "features" / f"{name}.yaml"
-    document = read_document(path, shown_path(path, config))
-    group = _parse(FeatureGroup, document, name)
-    return (None if document.problems else group), sorted(document.problems)
+    group, problems = _group(path, shown_path(path, config), _content(path))
+    return group, list(problems)
+
+
+# Many pipelines share a group, and all of them an environment: the same text is read once in a process.
+@lru_cache(maxsize=256)
+def _group(path: Path, shown: str, _text: bytes | None) -> tuple[FeatureGroup | None, tuple[Problem, ...]]:
+    document = read_document(path, shown)
+    group = _parse(FeatureGroup, document, path.stem)
+    return (None if document.problems else group), tuple(sorted(document.problems))
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def load_environment(config: Path, name: str | None = None) -> Environment:
@@ -92,7 +107,12 @@ def load_environment(config: Path, name: str | None = None) -> Environment:
         ConfigError: E-CONFIG-ENVIRONMENT when there is none; every problem of its file otherwise.
     """
     path = environment_file(name or environment_name(), config)
-    document = read_document(path, shown_path(path, path.parent.parent))
+    return _environment(path, shown_path(path, path.parent.parent), _content(path))
+
+
+@lru_cache(maxsize=16)
+def _environment(path: Path, shown: str, _text: bytes | None) -> Environment:
+    document = read_document(path, shown)
     environment = _parse(Environment, document, path.stem)
     if environment is None or document.problems:
         raise ConfigProblems(sorted(document.problems))
@@ -101,9 +121,9 @@ def load_environment(config: Path, name: str | None = None) -> Environment:
 
 def require_pipeline(name: str, config: Path) -> None:
     """Raises ConfigError when no file describes a pipeline of that name."""
-    known = pipeline_names(config)
-    if name in known:
+    if name == Path(name).name and (config / "pipelines" / f"{name}.yaml").is_file():
         return
+    known = pipeline_names(config)
     if not known:
         raise ConfigError(
             "E-CONFIG-PIPELINE", str(config), "there is no pipeline here", "Name another folder with --config."
