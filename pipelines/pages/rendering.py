@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from pipelines.pages import addresses
+from pipelines.report.figures import figure, seconds, size
 
 
 @cache
@@ -20,6 +21,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["to"] = addresses
+    environment.filters |= {"figure": figure, "size": size, "seconds": seconds}
     return environment
 
 

@@ -6,7 +6,6 @@ What is not known is shown as missing, never invented. The same facts give the s
 from __future__ import annotations
 
 import html
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipelines.context import Context
 from pipelines.report.card_charts import calibration_chart, dependence_charts, loss_bars
 from pipelines.report.card_facts import FOLDER, card_facts
+from pipelines.report.figures import figure
 from pipelines.storage.durable import canonical_json
 
-_LARGEST_WRITTEN_OUT = 1e12
-_DIGITS, _MOST_DECIMALS = 4, 8
 # What Markdown takes for markup; an underscore within a word is none.
 _MARKS = re.compile(r"[\\`*\[\]|#]|(?<!\w)_|_(?!\w)")
 
@@ -71,20 +69,6 @@ def _templates(is_html: bool) -> Environment:
     )
     templates.filters |= {"figure": figure, "cell": cell}
     return templates
-
-
-def figure(value: Any, beside: float | None = None) -> str:
-    """A number with four digits, or to the decimals that `beside` then has; a dash where there is none."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    if beside:
-        return f"{value:z.{min(max(_DIGITS - 1 - math.floor(math.log10(abs(beside))), 0), _MOST_DECIMALS)}f}"
-    short = float(f"{value:.{_DIGITS}g}")
-    return f"{short:,.0f}" if 10_000 <= abs(short) < _LARGEST_WRITTEN_OUT else f"{short:.{_DIGITS}g}"
 
 
 def cell(value: Any) -> str:

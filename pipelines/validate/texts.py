@@ -24,8 +24,11 @@ def rule_text(kind: str, kwargs: dict[str, Any]) -> str:
     return text
 
 
-def masked(value: Any) -> str:
-    """A value as a report may show it: numbers to 6 digits, times whole, of text only its shape ('A1-b' -> 'X9-x')."""
+def masked(value: Any, most: int = _MASK_CHARS) -> str:
+    """A value as a report may show it: numbers to 6 digits, times whole, of text only its shape ('A1-b' -> 'X9-x').
+
+    `most`: a longer shape is cut after so many characters.
+    """
     if value is None or (isinstance(value, float) and value != value):
         return "null"
     if isinstance(value, bool | datetime | date):
@@ -33,7 +36,7 @@ def masked(value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value:.6g}"
     shape = re.sub(r"[^\W\d_]", lambda match: "X" if match[0].isupper() else "x", re.sub(r"\d", "9", str(value)))
-    return shape if len(shape) <= _MASK_CHARS else f"{shape[:_MASK_CHARS]}… ({len(shape)} characters)"
+    return shape if len(shape) <= most else f"{shape[:most]}… ({len(shape)} characters)"
 
 
 def observed_text(value: Any) -> str | None:

@@ -11,7 +11,8 @@ from html.parser import HTMLParser
 import pytest
 
 from pipelines.report.card_facts import card_facts, unsaid
-from pipelines.report.model_card import cell, figure, write_card
+from pipelines.report.figures import figure
+from pipelines.report.model_card import cell, write_card
 from pipelines.report.page import write_page
 from pipelines.settings.pipeline import Card
 from pipelines.training import evaluate, gate, replay, snapshot, train

@@ -16,7 +16,7 @@ from pipelines.errors import DataError
 from pipelines.models import load_model
 from pipelines.monitoring import monitor
 from pipelines.monitoring.coverage import coverage_reasons
-from pipelines.report.model_card import figure
+from pipelines.report.figures import figure
 from pipelines.score import plan_shards, score
 from pipelines.staged import pinned, staged_scores
 from pipelines.training import evaluate, gate, promote, replay, snapshot, train
