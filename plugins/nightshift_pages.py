@@ -31,6 +31,8 @@ def pages_app(home: Home) -> Any:
     from starlette.exceptions import HTTPException
 
     from pipelines.pages import overview, pipeline, scorecard
+    from pipelines.pages.known import ledger_of
+    from pipelines.pages.of_run import pipeline_of, place_of_run
     from pipelines.pages.rendering import render
 
     class Pages(FastAPI):
@@ -62,9 +64,16 @@ def pages_app(home: Home) -> Any:
         return html(overview.page(home, lambda name: may_read(user, name)))
 
     @app.get("/pipeline/{name}")
-    def pipeline_page(name: str, user: GetUserDep) -> Response:
+    def pipeline_page(
+        name: str,
+        user: GetUserDep,
+        until: str | None = None,
+        kind: str | None = None,
+        before: int | None = None,
+        upto: int | None = None,
+    ) -> Response:
         require_readable(user, name)
-        return html(pipeline.page(home, name))
+        return html(pipeline.page(home, name, until, kind, before, upto))
 
     @app.get("/scorecard/{name}")
     def scorecard_page(name: str, user: GetUserDep) -> Response:
@@ -73,9 +82,14 @@ def pages_app(home: Home) -> Any:
 
     @app.get("/of/dag/{dag_id}")
     def page_of_dag(dag_id: str, user: GetUserDep) -> Response:  # noqa: ARG001 - the page itself asks who may read
-        name, _, family = dag_id.rpartition("__")
-        is_ours = bool(name) and name != "nightshift" and bool(family)
-        return RedirectResponse(addresses.pipeline(name) if is_ours else addresses.overview())
+        name = pipeline_of(dag_id)
+        return RedirectResponse(addresses.pipeline(name) if name else addresses.overview())
+
+    @app.get("/of/run")
+    def page_of_run(dag_id: str, run_id: str, user: GetUserDep) -> Response:
+        if name := pipeline_of(dag_id):
+            require_readable(user, name)
+        return RedirectResponse(place_of_run(ledger_of(home), dag_id, run_id))
 
     @app.get("/reports/{path:path}")
     def report(path: str, user: GetUserDep) -> Response:  # noqa: ARG001 - naming the user is what asks for a sign-in

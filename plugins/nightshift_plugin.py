@@ -36,4 +36,10 @@ class NightshiftPlugin(AirflowPlugin):
             "destination": "dag",
             "url_route": "nightshift_pipeline",
         },
+        {
+            "name": "Nightshift",
+            "href": f"{PREFIX}/of/run?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
+            "destination": "dag_run",
+            "url_route": "nightshift_run",
+        },
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Table, and_, func, or_, select, true, union
+from sqlalchemy import Column, Table, and_, func, not_, or_, select, true, union
 
 from pipelines.ledger import schema
 from pipelines.ledger.transactions import Row, Transactions
@@ -77,10 +77,11 @@ class Glances(Transactions):
     def releases_within(self, spans: Spans) -> list[Row]:
         return self._within(schema.releases, spans, order=("seq",))
 
-    def attempts_within(self, spans: Spans) -> list[Row]:
-        """Without their summaries, in the order in which they began."""
-        columns = [column for column in schema.attempts.c if column.name != "summary"]
-        return self._within(schema.attempts, spans, columns, order=("id",))
+    def attempts_within(self, spans: Spans, steps: Sequence[str]) -> list[Row]:
+        """Of these steps, without their summaries, in the order in which they began."""
+        table = schema.attempts
+        columns = [column for column in table.c if column.name not in ("summary", "code_version", "peak_rss_mib")]
+        return self._within(table, spans, columns, table.c.step.in_(steps), order=("id",))
 
     def decisions_within(self, spans: Spans, kinds: Sequence[str], numbers: bool = True) -> list[Row]:
         """Of these kinds; `numbers` holds most of their bytes and may be left out."""
@@ -113,13 +114,32 @@ class Glances(Transactions):
         return self._rows(query.order_by(table.c.version.desc()).limit(newest))
 
     def newest_decisions(
-        self, pipeline: str, kinds: Sequence[str], newest: int | None = None, before: int | None = None
+        self,
+        pipeline: str,
+        kinds: Sequence[str],
+        newest: int | None = None,
+        before: int | None = None,
+        numbers: bool = True,
+        without: Sequence[tuple[str, str]] = (),
     ) -> list[Row]:
-        """Of these kinds, newest first, at most `newest`, all decided before the one with the id `before`."""
+        """Of these kinds, newest first, at most `newest`, all decided before the one with the id `before`.
+
+        Args:
+            without: (kind, outcome) of decisions that are left out.
+        """
         table = schema.decisions
+        columns = [column for column in table.c if numbers or column.name != "numbers"]
         earlier = [table.c.id < before] if before is not None else []
-        query = select(table).where(table.c.pipeline == pipeline, table.c.kind.in_(kinds), *earlier)
+        wanted = [not_(and_(table.c.kind == kind, table.c.outcome == outcome)) for kind, outcome in without]
+        query = select(*columns).where(table.c.pipeline == pipeline, table.c.kind.in_(kinds), *earlier, *wanted)
         return self._rows(query.order_by(table.c.id.desc()).limit(newest))
+
+    def gate_outcomes(self, pipeline: str, first: int, last: int) -> dict[int, str]:
+        """What the gate said last of each version from `first` to `last`."""
+        table = schema.decisions
+        of = (table.c.pipeline == pipeline) & (table.c.kind == "gate") & table.c.model_version.between(first, last)
+        rows = self._rows(select(table.c.model_version, table.c.outcome).where(of).order_by(table.c.id))
+        return {row["model_version"]: row["outcome"] for row in rows}
 
     def newest_runs(self, pipeline: str, steps: Sequence[str], newest: int | None = None) -> list[Row]:
         """The attempts, in the order in which they began, of the newest runs that took one of these steps."""

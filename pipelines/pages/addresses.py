@@ -11,8 +11,11 @@ def overview() -> str:
     return f"{PREFIX}/"
 
 
-def pipeline(name: str) -> str:
-    return f"{PREFIX}/pipeline/{quote(name, safe='')}"
+def pipeline(name: str, **chosen: str | int | None) -> str:
+    """`chosen`: what of it is shown (`until`, `kind`, `before`, `upto`); None leaves one out."""
+    given = {key: value for key, value in chosen.items() if value is not None}
+    query = f"?{urlencode(given)}" if given else ""
+    return f"{PREFIX}/pipeline/{quote(name, safe='')}{query}"
 
 
 def partition(name: str, key: str) -> str:

@@ -32,9 +32,8 @@ def nights(ledger: Ledger, spans: Spans, drift_numbers: bool = True) -> dict[str
     audits = _by_key(ledger.decisions_within(spans, ["audit"], numbers=False))
     predictions = _by_key(ledger.published_within(spans, ["predictions"]))
     daily: dict[tuple[str, str], list[Row]] = {}
-    for attempt in ledger.attempts_within(spans):
-        if attempt["step"] in DAILY_STEPS:
-            daily.setdefault((attempt["pipeline"], attempt["partition"]), []).append(attempt)
+    for attempt in ledger.attempts_within(spans, DAILY_STEPS):
+        daily.setdefault((attempt["pipeline"], attempt["partition"]), []).append(attempt)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in spans}
     for place in sorted({*accounting, *releases, *drift, *daily}, reverse=True):
         released, published = releases.get(place), predictions.get(place)

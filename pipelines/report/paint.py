@@ -160,7 +160,7 @@ def _ticks(axes: Axes, keys: Sequence[str]) -> None:
     axes.set_xlim(-0.6, max(1, len(keys)) - 0.4)
     if not keys:
         return
-    step = max(1, -(-1.6 * _CHARACTER * len(keys[-1]) // _cell(axes, keys)))
+    step = max(1, -(-1.8 * _CHARACTER * len(keys[-1]) // _cell(axes, keys)))
     places = list(range(len(keys) - 1, -1, -int(step)))[::-1]
     axes.set_xticks(places, [keys[place] for place in places])
     if len(keys) > 1:

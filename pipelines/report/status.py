@@ -46,11 +46,11 @@ def status(home: Home, pipeline: str, last: int | None = None) -> dict[str, Any]
     }
 
 
-def pipelines_known(home: Home) -> list[str]:
+def pipelines_known(home: Home, ledger: Ledger | None = None) -> list[str]:
     """Names of the configured pipelines and of those that only the ledger still knows, in order."""
     from pipelines.settings import pipeline_names
 
-    return sorted({*pipeline_names(home.config), *Ledger(home.ledger_url).pipelines()})
+    return sorted({*pipeline_names(home.config), *(ledger or Ledger(home.ledger_url)).pipelines()})
 
 
 def _partitions(ledger: Ledger, home: Home, pipeline: str, last: int | None) -> list[dict[str, Any]]:
