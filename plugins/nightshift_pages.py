@@ -7,7 +7,7 @@ Everything asks for a sign-in, and a pipeline is shown to those who may read its
 
 from typing import Any
 
-from nightshift_actions import add_actions
+from nightshift_actions import add_actions, may_start
 from nightshift_reports import report_answer
 
 from pipelines.errors import NightshiftError
@@ -30,7 +30,7 @@ def pages_app(home: Home) -> Any:
     from fastapi.staticfiles import StaticFiles
     from starlette.exceptions import HTTPException
 
-    from pipelines.pages import overview, pipeline, scorecard
+    from pipelines.pages import overview, partition, pipeline, scorecard
     from pipelines.pages.known import ledger_of
     from pipelines.pages.of_run import pipeline_of, place_of_run
     from pipelines.pages.rendering import render
@@ -79,6 +79,11 @@ def pages_app(home: Home) -> Any:
     def scorecard_page(name: str, user: GetUserDep) -> Response:
         require_readable(user, name)
         return html(scorecard.page(home, name))
+
+    @app.get("/partition/{name}/{key}")
+    def partition_page(name: str, key: str, request: Request, user: GetUserDep) -> Response:
+        require_readable(user, name)
+        return html(partition.page(home, name, key, lambda dag: may_start(user, dag), request.query_params))
 
     @app.get("/of/dag/{dag_id}")
     def page_of_dag(dag_id: str, user: GetUserDep) -> Response:  # noqa: ARG001 - the page itself asks who may read
