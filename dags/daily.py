@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperator
 from nightshift_dags import build, daily_timetable, first_tick_from, last_tick_until
+from nightshift_notify import Notify, deadline, watched
 from nightshift_resources import task_arguments
 from nightshift_tasks import HISTORY_TIMEOUT_MINUTES, AwaitHistory, RequestRetrain, Score, StepOperator
 
@@ -23,7 +24,8 @@ def daily(pipeline: Pipeline) -> DAG:
         catchup=pipeline.catchup and pipeline.schedule is not None,
         max_active_runs=4,
         tags=["nightshift", "daily", pipeline.name],
-        default_args={"owner": pipeline.owner},
+        default_args={"owner": pipeline.owner, **watched(pipeline)},
+        deadline=deadline(pipeline),
     ) as dag:
         ingest, validate, deduplicate, build_features = (
             StepOperator(task_id=step, pipeline=pipeline.name, **task_arguments(pipeline, step))
@@ -37,12 +39,15 @@ def daily(pipeline: Pipeline) -> DAG:
             **task_arguments(pipeline, "await_history"),
         )
         ingest >> validate >> await_history >> deduplicate >> build_features
-        if pipeline.training:
-            _score_and_monitor(pipeline, build_features)
+        last = _score_and_monitor(pipeline, build_features) if pipeline.training else [build_features]
+        if pipeline.notify:
+            # A teardown, which waits for all and is no part of what the run comes to.
+            last >> Notify(pipeline=pipeline).as_teardown()
     return dag
 
 
-def _score_and_monitor(pipeline: Pipeline, build_features: StepOperator) -> None:
+def _score_and_monitor(pipeline: Pipeline, build_features: StepOperator) -> list[BaseOperator]:
+    """The tasks behind `build_features`; returns those that nothing waits for."""
     score = Score.partial(
         task_id="score",
         pipeline=pipeline.name,
@@ -80,6 +85,8 @@ def _score_and_monitor(pipeline: Pipeline, build_features: StepOperator) -> None
             **task_arguments(pipeline, "shadow"),
         )
         [release, monitor] >> shadow
+        return [finish, shadow]
+    return [finish]
 
 
 build(daily=daily)

@@ -13,6 +13,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param, PartitionedAssetTimeta
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from nightshift_approval import ApprovePromotion, Promote
 from nightshift_dags import build
+from nightshift_notify import NotifyRetrain, watched
 from nightshift_resources import task_arguments
 from nightshift_tasks import RequestNightlyRetrain, RetrainStep, Tune, retrain_asset
 
@@ -29,7 +30,7 @@ def retrain(pipeline: Pipeline) -> DAG | None:
         catchup=False,
         max_active_runs=1,
         tags=["nightshift", "retrain", pipeline.name],
-        default_args={"owner": pipeline.owner},
+        default_args={"owner": pipeline.owner, **watched(pipeline)},
         params={
             "as_of_partition": Param(
                 None,
@@ -58,6 +59,8 @@ def _steps(pipeline: Pipeline) -> None:
     )
     if pipeline.retrain.approve != "auto":
         gate >> ApprovePromotion(task_id="approve", pipeline=pipeline) >> promote
+    if pipeline.notify:
+        promote >> NotifyRetrain(pipeline=pipeline).as_teardown()
 
 
 def _tune(pipeline: Pipeline) -> RetrainStep | MappedOperator:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 from nightshift_links import LINKS, remember
+from nightshift_notify import tell_approval
 from nightshift_tasks import RetrainStep, pulled
 
 from pipelines import approvals
@@ -55,6 +56,7 @@ class ApprovePromotion(ApprovalOperator):
         now = datetime.now(UTC)
         asked = {"risks": gate.get("risks"), "asked_at": now.isoformat(), "until": (now + self.patience).isoformat()}
         self._record(context, approvals.WAITING, asked)
+        tell_approval(context, self.pipeline)
         numbers = self._numbers(context)
         self.body = approvals.question(self.pipeline, gate, numbers, asked["until"], self.after, self.asks_always)
         return super().execute(context)

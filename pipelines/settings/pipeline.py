@@ -17,6 +17,7 @@ from pipelines.settings.dealt import dealt_problems
 from pipelines.settings.features import FeatureGroup, Features
 from pipelines.settings.gate import Gate, gate_problems
 from pipelines.settings.monitor import Monitor
+from pipelines.settings.notify import Notify
 from pipelines.settings.source import Dimension, LabelSource, Source
 from pipelines.settings.tasks import CLASS_TASKS, UNLABELLED_TASKS
 from pipelines.settings.training import Label, LabelRules, Retrain, Training
@@ -107,6 +108,7 @@ STEPS = [
     "gate",
     "approve",
     "promote",
+    "notify",
 ]
 
 
@@ -143,6 +145,10 @@ class Pipeline(Settings):
     export: Export = Export()
     monitor: Monitor = Monitor()
     card: Card = Card()
+    # Left out where it is not set: the records of other pipelines stay as they were.
+    notify: Notify | None = Field(
+        None, exclude_if=lambda value: value is None, description="who is told what a night brought; none: nobody"
+    )
     resources: dict[str, Resources] = Field({}, description="per step; 'default' for the rest")
 
     # Filled in by the loader: the shared groups that `features.groups` names, in that order.
@@ -196,8 +202,8 @@ class Pipeline(Settings):
         return self.model_copy(update={"resources": merged})
 
     def digest(self) -> str:
-        """As of any settings, but without `resources` and `card`: where a step runs, and words for people."""
-        return Settings.digest(self.model_copy(update={"resources": {}, "card": Card()}))
+        """As of any settings, but without `resources`, `card` and `notify`: where a step runs, and words for people."""
+        return Settings.digest(self.model_copy(update={"resources": {}, "card": Card(), "notify": None}))
 
     @property
     def suite(self) -> str:
