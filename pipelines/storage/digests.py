@@ -83,7 +83,9 @@ def _plain_arrays(array: pa.Array) -> list[pa.Array]:
         return [pa.array([len(array)])]
     mask = pc.is_null(array)
     is_bytes = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
-    zero = pa.scalar("" if is_bytes else 0).cast(array.type, safe=False)
+    # Days are cast from 32 bits alone.
+    zero = pa.scalar("" if is_bytes else 0, pa.int32() if pa.types.is_date32(array.type) else None)
+    zero = zero.cast(array.type, safe=False)
     filled = pc.fill_null(array, zero)
     return [pa.concat_arrays([mask]), pa.concat_arrays([filled])]
 

@@ -1,4 +1,5 @@
 import itertools
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -102,6 +103,12 @@ def test_digest_ignores_chunking(rows: list[tuple[str, float | None, list[str] |
         for batch in table.slice(start, end - start).to_batches():
             digest.update(batch)
     assert digest.hexdigest() == table_digest(table)
+
+
+def test_digest_of_days_tells_a_missing_one_from_the_first_of_all() -> None:
+    days = [date(2026, 3, 1), None, date(1970, 1, 1)]
+    digests = {table_digest(pa.table({"day": pa.array([day], pa.date32())})) for day in days}
+    assert len(digests) == 3
 
 
 @pytest.mark.parametrize(
