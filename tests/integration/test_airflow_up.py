@@ -27,12 +27,18 @@ from pipelines.ledger import Ledger
 from pipelines.runs.airflow_home import passwords
 from pipelines.servers.postgres import PostgreSQL
 from tests.conftest import ALPHA, without_airflow, write_config
+from tests.notify_servers import Webhook, serving
 
 pytestmark = pytest.mark.slow
 
 PIPELINE = ALPHA.replace("approve: always", "approve: auto").replace("pool: gpu, ", "")
-APPROVED = PIPELINE.replace("name: alpha", "name: gamma").replace(
-    'schedule: "0 3 * * *", approve: auto', "schedule: null, approve: on_risk"
+APPROVED = (
+    PIPELINE.replace("name: alpha", "name: gamma")
+    .replace('schedule: "0 3 * * *", approve: auto', "schedule: null, approve: on_risk")
+    .replace(
+        "resources:\n",
+        "notify: {to: [night_hook], late_after_minutes: 600}\nresources:\n  notify: {retries: 0}\n",
+    )
 )
 
 
@@ -65,7 +71,8 @@ DAGS = {
 class Server:
     """A running `make up` and a client that is signed in as admin."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, hook: Webhook) -> None:
+        self.hook = hook  # what gamma's messages go to
         self.root, self.port, self.mlflow_port = root, free_port(), free_port()
         self.home = Home(root / "home", write_config(root, alpha=PIPELINE, gamma=APPROVED))
         (root / "wishes").mkdir()
@@ -76,6 +83,7 @@ class Server:
         )
         environment = without_airflow() | self.home.environment()
         environment |= {"FAKE_STEPS": str(root / "wishes")}
+        environment |= {"AIRFLOW_CONN_NIGHT_HOOK": json.dumps({"conn_type": "http", "host": hook.url})}
         environment |= {"PYTHONPATH": str(REPOSITORY / "tests" / "fake_steps" / "site")}
         with open(self.output, "w") as log:
             self.process = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=log, stderr=log)
@@ -107,6 +115,10 @@ class Server:
         found: list[dict[str, Any]] = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns?limit=100")[1]["dag_runs"]
         return found
 
+    def told(self, kind: str) -> list[str]:
+        """Titles of the messages of one kind that arrived."""
+        return [body["title"] for _, _, body in self.hook.got if body["kind"] == kind]
+
     def all_dags(self) -> list[dict[str, Any]]:
         """Every DAG once all are there; nothing before."""
         found: list[dict[str, Any]] = self.call("GET", "/api/v2/dags")[1]["dags"]
@@ -115,16 +127,17 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = Server(tmp_path_factory.mktemp("up"))
-    try:
-        wait_for("the server's start", started.ready)
-        started.sign_in()
-        wait_for("all DAGs", started.all_dags)
-        yield started
-    finally:
-        if started.process.poll() is None:
-            started.process.send_signal(signal.SIGTERM)
-            started.process.wait(60)
+    with serving(Webhook()) as hook:
+        started = Server(tmp_path_factory.mktemp("up"), hook)
+        try:
+            wait_for("the server's start", started.ready)
+            started.sign_in()
+            wait_for("all DAGs", started.all_dags)
+            yield started
+        finally:
+            if started.process.poll() is None:
+                started.process.send_signal(signal.SIGTERM)
+                started.process.wait(60)
 
 
 def test_dags_are_there_without_errors_and_not_paused(server: Server) -> None:
@@ -298,6 +311,7 @@ def test_a_risky_promotion_waits_for_a_person_whose_answer_is_kept(
     assert _promoted_by(server, run_id) == (["admin"] if answer == "Approve" else [])
     kept = _approval(server, day)
     assert (kept["outcome"], kept["by"], kept["risks"]) == (outcome, "admin", [RISK])
+    assert server.told("approval").count(f"gamma {day}: may version 7 be promoted?") == 1
     assert abs(datetime.now(UTC) - datetime.fromisoformat(kept["answered_at"])) < timedelta(minutes=5)
 
 
@@ -310,6 +324,7 @@ def test_nobody_answering_in_time_keeps_the_champion_and_the_history_says_so(ser
     kept = _approval(server, "2026-03-08")
     assert (kept["outcome"], kept["by"]) == ("TIMEOUT", None)
     assert kept["reasons"][0].startswith("nobody answered by ")
+    assert "gamma 2026-03-08: nobody answered about version 7" in server.told("approval")
 
 
 def _wait_for_question(server: Server, path: str) -> None:
@@ -320,14 +335,20 @@ def _wait_for_question(server: Server, path: str) -> None:
 
 def _let_time_run_out(server: Server, run_id: str) -> bool:
     """Makes the time-out of a question one that is over: the scheduler looks at this column."""
-    port = int((server.home.airflow / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[3])
-    over = text(
+    _in_airflow(
+        server,
         "update task_instance set trigger_timeout = now() - interval '1 minute' "
-        "where run_id = :run_id and task_id = 'approve' and state = 'awaiting_input'"
+        "where run_id = :run_id and task_id = 'approve' and state = 'awaiting_input'",
+        run_id,
     )
-    with create_engine(PostgreSQL(server.home.airflow / "postgres", port).url("airflow")).begin() as connection:
-        connection.execute(over, {"run_id": run_id})
     return True
+
+
+def _in_airflow(server: Server, statement: str, run_id: str) -> int:
+    """Runs a statement in Airflow's own database; how many rows it changed."""
+    port = int((server.home.airflow / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[3])
+    with create_engine(PostgreSQL(server.home.airflow / "postgres", port).url("airflow")).begin() as connection:
+        return connection.execute(text(statement), {"run_id": run_id}).rowcount
 
 
 def test_without_a_risk_nobody_is_asked(server: Server) -> None:
@@ -351,6 +372,55 @@ def _answered(server: Server, path: str, answer: str) -> bool:
 def _states(server: Server, path: str) -> dict[str, str]:
     tasks = server.call("GET", f"{path}/taskInstances?limit=100")[1]["task_instances"]
     return {task["task_id"]: task["state"] for task in tasks}
+
+
+def test_a_night_is_told_once_when_it_is_late_when_it_ends_and_when_the_webhook_is_back(server: Server) -> None:
+    """A webhook that refuses is a failed task in a run that went well."""
+    wish, day = server.root / "wishes" / "ingest.2026-03-01", "2026-03-01"
+    wish.write_text("hold")
+    path = _triggered(server, "gamma__daily", partition_key=day)
+    run_id = urllib.parse.unquote(path.rpartition("/")[2])
+    wait_for("ingest", lambda: _states(server, path).get("ingest") == "running")
+    of_run = "where dagrun_id = (select id from dag_run where run_id = :run_id)"
+    assert _in_airflow(server, f"update deadline set deadline_time = now() {of_run}", run_id) == 1
+    wait_for("the word that it is late", lambda: server.told("late"))
+    server.hook.answers = [503]
+    wish.unlink()
+    wait_for("the end", lambda: server.call("GET", path)[1]["state"] in ("success", "failed"))
+    assert server.call("GET", path)[1]["state"] == "success"
+    assert _states(server, path)["notify"] == "failed"
+    assert "E-NOTIFY-UNSENT gamma: connection 'night_hook' did not take the message (it answered 503)" in _log(
+        server, path, "notify", 1
+    )
+    for attempt in (2, 3):
+        again = {"dry_run": False, "dag_run_id": run_id, "task_ids": ["notify"], "only_failed": False}
+        assert server.call("POST", "/api/v2/dags/gamma__daily/clearTaskInstances", again)[0] == 200
+        wait_for("the repeat", lambda attempt=attempt: _ended(server, path, "notify", attempt))
+    assert _states(server, path)["notify"] == "success"
+    assert server.told("night") == ["gamma 2026-03-01: accepted, no scores"]
+    assert server.told("late") == ["gamma 2026-03-01: late, not done after 600 minutes"]
+
+
+def _ended(server: Server, path: str, task: str, attempt: int) -> bool:
+    found = server.call("GET", f"{path}/taskInstances/{task}")[1]
+    return (found["try_number"], found["state"]) in ((attempt, "success"), (attempt, "failed"))
+
+
+def _log(server: Server, path: str, task: str, attempt: int) -> str:
+    return json.dumps(server.call("GET", f"{path}/taskInstances/{task}/logs/{attempt}?full_content=true")[1])
+
+
+def test_a_failure_is_told_at_once_and_only_once(server: Server) -> None:
+    """The end of the failed run has nothing to add; the run stays a failed one."""
+    (server.root / "wishes" / "validate.2026-03-02").write_text("fail")
+    path = _triggered(server, "gamma__daily", partition_key="2026-03-02")
+    wait_for("the failure", lambda: server.call("GET", path)[1]["state"] == "failed")
+    assert _states(server, path)["notify"] == "skipped"
+    assert server.told("failure") == ["gamma 2026-03-02: daily failed at validate"]
+    (body,) = [body for _, _, body in server.hook.got if body["kind"] == "failure"]
+    assert body["changed"] == ["validate: the fake data are bad. Send other data. (E-FAKE-DATA)"]
+    assert body["links"][0]["url"] == f"http://127.0.0.1:{server.port}/nightshift/partition/gamma/2026-03-02"
+    assert len(server.told("night")) == 1  # that of the night before
 
 
 def test_a_run_without_partition_key_fails_at_once_with_a_reason(server: Server) -> None:
