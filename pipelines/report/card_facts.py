@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from pipelines.context import Context
-from pipelines.ledger import Row
+from pipelines.ledger import Ledger, Row
 from pipelines.report.card_preparation import preparation_facts
 from pipelines.report.card_uncertainty import uncertainty_facts
-from pipelines.training.warm_start import told
+from pipelines.settings import Pipeline
+from pipelines.storage.files import Files
 
 FOLDER = "models"
 _MOST_FEATURES = 20
 _OF_ONE_ANSWER = 0.5  # balanced accuracy where every row is called the same
 
 
-def card_facts(context: Context, version: int) -> dict[str, Any]:
+class Place(Protocol):
+    """What a card needs of a run's context; a page has no run."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def pipeline(self) -> Pipeline: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def reports(self) -> Files: ...
+    def staged(self, *parts: str) -> Files: ...
+
+
+def card_facts(context: Place, version: int) -> dict[str, Any]:
     """What both forms of the card say. A value that nobody filled in or computed is None or empty."""
     row = context.ledger.model(context.name, version)
     record = row["record"]
@@ -98,7 +112,7 @@ def _unsaid_of_evaluation(evaluation: Mapping[str, Any], slice_min_rows: int) ->
     return found
 
 
-def _measured(context: Context, record: Mapping[str, Any], version: int, name: str) -> dict[str, Any] | None:
+def _measured(context: Place, record: Mapping[str, Any], version: int, name: str) -> dict[str, Any] | None:
     """What `evaluate` wrote, or what the last card knew of it once staging was swept; None when it has not run."""
     content = None
     if "snapshot_id" in record:
@@ -110,8 +124,8 @@ def _measured(context: Context, record: Mapping[str, Any], version: int, name: s
     return None if kept is None else json.loads(kept)[name]
 
 
-def _gate(context: Context, version: int) -> dict[str, Any] | None:
-    mine = [row for row in context.ledger.decisions(context.name, "gate") if row["model_version"] == version]
+def _gate(context: Place, version: int) -> dict[str, Any] | None:
+    mine = context.ledger.decisions_about(context.name, version, ["gate"])
     if not mine:
         return None
     numbers = mine[-1]["numbers"]
@@ -138,7 +152,7 @@ def _model(row: Row) -> dict[str, Any]:
         "task": record.get("task"),
         "parameters": {**(record.get("parameters") or {}), **facts},
         "seed": record.get("seed"),
-        **({"warm_start": told(record["warm_start"])} if record.get("warm_start") else {}),
+        **({"warm_start": _told(record["warm_start"])} if record.get("warm_start") else {}),
         "device": record.get("device"),
         "code": record.get("code_version"),
         "settings": settings.get("pipeline"),
@@ -150,6 +164,12 @@ def _model(row: Row) -> dict[str, Any]:
         "mlflow_run": row["mlflow_run_id"],
         "snapshot": record.get("snapshot_id"),
     }
+
+
+def _told(warm_start: Mapping[str, Any]) -> str | None:
+    from pipelines.training.warm_start import told  # with all that fits models
+
+    return told(warm_start)
 
 
 def _data(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines.context import Context
+if TYPE_CHECKING:
+    from pipelines.context import Context
 
 Summary = dict[str, Any]
 Moment = Literal["recorded", "today"]

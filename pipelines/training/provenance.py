@@ -7,13 +7,14 @@ import platform
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelines.context import Context
-from pipelines.features.functions import module_digest
 from pipelines.features.names import modules_of
 from pipelines.home import REPOSITORY
 from pipelines.settings.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from pipelines.context import Context
 
 LIBRARIES = (
     *("numpy", "scipy", "pyarrow", "duckdb", "ibis-framework", "deltalake", "scikit-learn", "mapie", "skops"),
@@ -34,6 +35,8 @@ def provenance(context: Context) -> dict[str, Any]:
 
 def surroundings(context: Context) -> dict[str, Any]:
     """Python, libraries (0 for those that are not installed), the lock's digest, and digests of the code that runs."""
+    from pipelines.features.functions import module_digest  # with the engine, which who only compares does not need
+
     lock = REPOSITORY / "constraints.txt"
     return {
         "python": platform.python_version(),
