@@ -12,6 +12,7 @@ from pipelines.cli import (
     running,
     scoring,
     serving,
+    starting,
     suggesting,
     versions,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "running",
     "scoring",
     "serving",
+    "starting",
     "suggesting",
     "versions",
 ]

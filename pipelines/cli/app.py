@@ -17,7 +17,7 @@ from pipelines.home import Home
 DONE, REFUSED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # As they appear in --help: what one does every day comes first.
 _ORDER = (
-    *("run", "retrain", "up", "demo"),
+    *("init", "run", "retrain", "up", "demo"),
     *("status", "history", "experiments", "explain", "quarantine", "exports", "verify", "replay"),
     *("card", "scorecard"),
     *("suggest", "serving", "onnx"),

@@ -96,7 +96,7 @@ def _features_check(sides: Sides, limits: Leakage) -> Check:
     limit = limits.max_feature_correlation if sides.task in VALUE_TASKS else limits.max_feature_auc
     places = np.unique(np.linspace(0, sides.train.num_rows - 1, min(sides.train.num_rows, _SAMPLED_ROWS)).astype(int))
     rows = sides.train.take(pa.array(places))
-    found = {name: _told_by(rows, name, kind, sides.task) for name, kind in sides.features.items()}
+    found = {name: told_by(rows, name, kind, sides.task) for name, kind in sides.features.items()}
     known = {name: value for name, value in found.items() if value is not None and np.isfinite(value)}
     guilty = sorted(name for name, value in known.items() if value >= limit and name not in limits.accepted_features)
     what = "correlation with the label" if sides.task in VALUE_TASKS else "ROC AUC alone"
@@ -112,7 +112,7 @@ def _features_check(sides: Sides, limits: Leakage) -> Check:
     return Check("features alone", not guilty, text, numbers={"limit": limit, "guilty": guilty, "found": known})
 
 
-def _told_by(rows: pa.Table, name: str, kind: str, task: str) -> float | None:
+def told_by(rows: pa.Table, name: str, kind: str, task: str) -> float | None:
     """|correlation| with a number, else ROC AUC (of several classes the best one); of a text by what its values mean
     in every other row. Without a value counts as a value. None for what is neither number nor text."""
     target = rows[TARGET].to_numpy()
