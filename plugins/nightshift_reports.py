@@ -1,4 +1,4 @@
-"""The reports that runs write, for people who are signed in: morning page, model cards, Data Docs, drift reports."""
+"""The reports that runs write, for people who are signed in: morning report, model cards, Data Docs, drift reports."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _is_inside(files: Files, name: str) -> bool:
 
 
 def _message(text: str) -> str:
-    link = f"<p><a href='{PREFIX}/reports/index.html'>the morning page</a></p>"
+    link = f"<p><a href='{PREFIX}/reports/index.html'>the morning report</a></p>"
     return f"<!doctype html><title>Nightshift</title><body style='font:16px/1.5 system-ui'><p>{text}</p>{link}</body>"
 
 

@@ -40,7 +40,7 @@ def retrain_lines(ledger: Ledger, pipeline: str, event: Event) -> tuple[str, str
 def places(home: Home, pipeline: str) -> list[tuple[str, str]]:
     """Where everything lies, as (what, path)."""
     return [
-        ("the page that tells it all", home.files("reports").address("index.html")),
+        ("the morning report", home.files("reports").address("index.html")),
         ("scores as Parquet", home.files("exports", pipeline).address("partition=*/*.parquet")),
         ("tables (Delta)", home.table(pipeline, "")),
         ("Data Docs, drift reports", home.files("reports", pipeline).root),

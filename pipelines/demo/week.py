@@ -17,7 +17,7 @@ from pipelines.demo.narrate import day_lines, places, retrain_lines
 from pipelines.errors import ConfigError
 from pipelines.home import Home
 from pipelines.ledger import Ledger
-from pipelines.report.page import write_page
+from pipelines.report.morning import write_morning
 from pipelines.runs.local import LocalAirflow, local_airflow, retrain, run_day
 
 PIPELINE = "card_payments"
@@ -119,7 +119,7 @@ def run_demo(home: Home) -> int:
         for night in script(days, home):
             story.tell_night(night)
         story.tell_rollback()
-    write_page(home)
+    write_morning(home)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s. Where everything lies:")
     for what, path in places(home, PIPELINE):
         console.print(f"  {what:28}{path}", markup=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -70,3 +70,18 @@ class Attempts(Transactions):
         table = schema.attempts
         query = select(table).where(table.c.pipeline == pipeline).order_by(table.c.id)
         return self._rows(query.where(table.c.partition == partition) if partition else query)
+
+    def newest_attempts(self, pipeline: str, steps: Sequence[str], newest: int) -> dict[str, list[Row]]:
+        """By step, newest first, at most `newest` of each, with their summaries."""
+        table = schema.attempts
+        # The index answers this alone; put in order by the database, it would be left for a walk over all pipelines.
+        places = select(table.c.id, table.c.step).where(table.c.pipeline == pipeline, table.c.step.in_(steps))
+        found: dict[str, list[Row]] = {step: [] for step in steps}
+        by_step: dict[str, list[int]] = {}
+        for place in self._rows(places):
+            by_step.setdefault(place["step"], []).append(place["id"])
+        chosen = [one for ids in by_step.values() for one in sorted(ids)[-newest:]]
+        rows = self._rows(select(table).where(table.c.id.in_(chosen))) if chosen else []
+        for row in sorted(rows, key=lambda one: -one["id"]):
+            found[row["step"]].append(row)
+        return found

@@ -167,7 +167,7 @@ def _page(text: ReportText, notes: Sequence[str], body: str) -> str:
     remarks = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     heading = (
         "<div style='font:16px/1.5 system-ui,sans-serif;max-width:70em;margin:1.5em auto;padding:0 1em'>"
-        "<p><a href='../index.html'>the morning page</a></p>"
+        "<p><a href='../../index.html'>the morning report</a></p>"
         f"<h1 style='font-size:1.4em'>{html.escape(text.title)}: {html.escape(text.outcome)}</h1>"
         f"<ul>{reasons}</ul>{remarks}</div>"
     )

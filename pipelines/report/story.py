@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_EVENTS = 12
@@ -33,6 +35,38 @@ def story(one: dict[str, Any]) -> list[dict[str, str]]:
     return [event for _, _, event in sorted(events, key=lambda entry: entry[:2], reverse=True)][:MOST_EVENTS]
 
 
+def without_repeats(events: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Events that say the same of several partitions as one, told at its newest, with the others' count."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    first: dict[tuple[str, str], str] = {}
+    times: Counter[tuple[str, str]] = Counter()
+    for event in events:
+        said = (event["kind"], event["text"].partition(" (")[0])
+        found.setdefault(said, dict(event))
+        first[said] = event["date"]
+        times[said] += 1
+    for said, event in found.items():
+        if times[said] > 1:
+            event["text"] += f"; {times[said]} times since {first[said]}"
+    return list(found.values())
+
+
+def notes(one: Mapping[str, Any]) -> list[str]:
+    """What explains the state without asking for anything."""
+    if one["partitions"] and one["champion"] is None:
+        return ["There is no champion yet: the monitor asks for a first model once enough labels have matured."]
+    found = [f"In shadow: {one['shadow']['text']}."] if one["shadow"] else []
+    return found + _watched(one["partitions"])
+
+
+def _watched(partitions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the monitor thinks of the newest partition that it has seen, unless that is nothing."""
+    newest = next((row for row in partitions if row["drift"]), None)
+    if newest is None or newest["drift"] not in ("WATCH", "RETRAIN") or not newest["drift_reasons"]:
+        return []
+    return [f"The monitor says {newest['drift']} of {newest['partition']}: {newest['drift_reasons'][0]}"]
+
+
 def _last_before(since: str, partitions: list[dict[str, Any]]) -> str:
     """The partition after which a champion took over: its gate decision carries the same date."""
     keys = [row["partition"] for row in partitions]
@@ -51,7 +85,7 @@ def _of_partition(row: dict[str, Any]) -> list[dict[str, str]]:
         found.append(_event(key, "retracted", f"scores withdrawn: {row['release_reason'] or 'no reason given'}"))
     if row["drift"] in ("WATCH", "RETRAIN") and row["drift_reasons"]:
         rest = len(row["drift_reasons"]) - 1
-        more = f" ({rest} more reason{'s' if rest > 1 else ''} below)" if rest else ""
+        more = f" ({rest} more reason{'s' if rest > 1 else ''})" if rest else ""
         found.append(_event(key, row["drift"], row["drift_reasons"][0] + more))
     return found
 

@@ -41,7 +41,7 @@ STEPS: dict[str, str] = {
 
 # What tells apart the tasks that run one step for one partition.
 _PARTS = ("shard", "worker")
-# Steps after which the morning page has something new to say.
+# Steps after which the morning report has something new to say.
 _TOLD = ("monitor", "shadow", "gate", "promote", "rollback", "retract")
 
 
@@ -85,25 +85,25 @@ def call_step(
     try:
         summary = run_step(context, step, work, part=part or None)
     except NightshiftError:
-        _refresh_page(context)
+        _refresh_report(context)
         raise
     if step in _TOLD:
-        _refresh_page(context)
+        _refresh_report(context)
     return summary
 
 
-def _refresh_page(context: Context) -> None:
-    """The morning page after a decision or a refusal.
+def _refresh_report(context: Context) -> None:
+    """The morning report after a decision or a refusal.
 
-    The step is done and recorded by now: whatever is wrong with the page, template errors included, is logged and
+    The step is done and recorded by now: whatever is wrong with the report, template errors included, is logged and
     must not fail the night.
     """
-    from pipelines.report.page import write_page
+    from pipelines.report.morning import write_morning
 
     try:
-        write_page(context.home, context.name)
+        write_morning(context.home)
     except Exception:
-        log.exception("the morning page could not be written")
+        log.exception("the morning report could not be written")
 
 
 def latest_clean(pipeline: str, home: Home | None = None) -> str:

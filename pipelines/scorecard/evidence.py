@@ -21,7 +21,8 @@ _STEPS = ("ingest", "validate", "build_features", "score", "release", "train", "
 class Evidence:
     """What is known of one pipeline on one day. Lists are newest first and hold at most 30 of a kind.
 
-    `partitions`: row accounting. `gates`, `drifts`, `audits`, `drills`, `shadows`: decisions. `attempts`: by step.
+    `partitions`: row accounting. `gates`, `drifts`, `audits`, `drills`, `shadows`: decisions. `messages`: those that
+    went out. `attempts`: by step.
     `model`: the champion's row in the ledger. `explanation`: what its model card measured. `rules`: the suite's
     expectations. `is_config_committed`: whether the settings lie in the checkout whose commit runs record.
     """
@@ -37,6 +38,7 @@ class Evidence:
     audits: Sequence[Row] = ()
     drills: Sequence[Row] = ()
     shadows: Sequence[Row] = ()
+    messages: Sequence[Row] = ()
     attempts: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     explanation: Mapping[str, Any] | None = None
     rules: Sequence[Mapping[str, Any]] = ()
@@ -80,7 +82,7 @@ def gather(home: Home, pipeline: Pipeline, statements: Statements, today: date) 
     version = champions[0]["version"] if champions else None
 
     def decided(kind: str) -> list[Row]:
-        return list(reversed(ledger.decisions(name, kind)))[:WINDOW]
+        return ledger.newest_decisions(name, [kind], WINDOW)
 
     return Evidence(
         pipeline=pipeline,
@@ -94,19 +96,12 @@ def gather(home: Home, pipeline: Pipeline, statements: Statements, today: date) 
         audits=decided("audit"),
         drills=decided("drill"),
         shadows=decided("shadow"),
-        attempts=_attempts(ledger, name),
+        messages=list(reversed(ledger.notifications(name)))[:WINDOW],
+        attempts=ledger.newest_attempts(name, _STEPS, WINDOW),
         explanation=_explanation(home, name, version),
         rules=_rules(home, pipeline),
         is_config_committed=home.config.is_relative_to(REPOSITORY),
     )
-
-
-def _attempts(ledger: Ledger, name: str) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {step: [] for step in _STEPS}
-    for row in reversed(ledger.attempts(name)):
-        if row["step"] in found and len(found[row["step"]]) < WINDOW:
-            found[row["step"]].append(row)
-    return found
 
 
 def _explanation(home: Home, name: str, version: int | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.ledger import Row
 from pipelines.scorecard.evidence import Evidence, checks
-from pipelines.scorecard.found import Found, half, listed, nothing, several, span, whole
+from pipelines.scorecard.found import Found, day, half, listed, nothing, several, span, whole
 
 _REPEATED = 2
 _TIMED = ("build_features", "score")
@@ -17,25 +17,19 @@ def dependency_changes(known: Evidence) -> Found:
     """A changed file is refused with a reason; whole where somebody is told about it."""
     judged = {row["partition"] for row in known.of_step("ingest") if row["state"] not in ("running", "skipped")}
     refused = [row for row in known.of_step("ingest") if row["state"] == "refused" and row["error"]]
-    step = f"add a channel under 'notify' in {known.file}"
+    step = f"name a connection under 'notify.to' in {known.file}"
     if len(judged) < _REPEATED:
         return nothing(missing="too few partitions were read yet", step=_run(known))
     evidence = f"columns and types of {several(len(judged), 'partition')} were compared with the declared ones"
     if refused:
         evidence += f"; {refused[0]['partition']} was refused: {_short(refused[0]['error'])}"
-    channels = _channels(known)
-    if not channels:
+    if known.pipeline.notify is None:
         return half(evidence, missing="nobody is told unless they look", step=step)
-    return whole(evidence, f"told by {listed(channels)}")
-
-
-def _channels(known: Evidence) -> list[str]:
-    """Kinds of channels through which people are told, as the pipeline's file names them."""
-    block: Any = getattr(known.pipeline, "notify", None)
-    if block is None:
-        return []
-    written = block.model_dump(mode="json", exclude_defaults=True)
-    return sorted(str(name) for name, value in written.items() if value)
+    if not known.messages:
+        step = f"look at it with 'nightshift notify {known.name}'; the next night sends it"
+        return half(evidence, missing="no message went out yet", step=step)
+    newest = known.messages[0]
+    return whole(evidence, f"told through '{newest['connection']}' on {day(newest['sent_at'])}: {newest['title']}")
 
 
 def input_invariants(known: Evidence) -> Found:

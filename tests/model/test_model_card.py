@@ -13,7 +13,7 @@ import pytest
 from pipelines.report.card_facts import card_facts, unsaid
 from pipelines.report.figures import figure
 from pipelines.report.model_card import cell, write_card
-from pipelines.report.page import write_page
+from pipelines.report.morning import write_morning
 from pipelines.settings.pipeline import Card
 from pipelines.training import evaluate, gate, replay, snapshot, train
 from pipelines.training.mlflow_client import registry
@@ -89,7 +89,7 @@ def test_card_is_one_file_and_values_never_become_markup(new_home):
     parsed = Page()
     parsed.feed(page)
     assert not parsed.tags & {"script", "link", "img", "iframe", "b-cards"}
-    assert parsed.addresses == ["../index.html"]
+    assert parsed.addresses == [f"../../index.html#{run.name}"]
     assert "&lt;b&gt;cards&lt;/b&gt;" in page
     assert r"&lt;b>cards&lt;/b> \| by hand" in text
 
@@ -148,14 +148,14 @@ def test_card_is_kept_and_filled_in_after_staging_was_swept(new_home):
     assert "risk@example.com" not in before[0]
 
 
-def test_the_pipelines_page_leads_to_the_card(new_home):
+def test_the_morning_report_leads_to_the_card(new_home):
     run = ready(new_home)
     version, _ = judged(run)
     run.ledger.end_attempt(run.ledger.start_attempt(run.name, run.key, "gate", run.run_id, "c"), "done", {}, None, 1)
-    write_page(run.home)
+    write_morning(run.home)
     parsed = Page()
-    parsed.feed(run.reports.read("index.html").decode())
-    assert f"models/{version}.html" in parsed.addresses
+    parsed.feed(run.home.files("reports").read("index.html").decode())
+    assert f"{run.name}/models/{version}.html" in parsed.addresses
 
 
 def test_evaluating_twice_explains_the_same(new_home):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -245,3 +246,17 @@ def test_names_are_ordered_by_code_points(book: Ledger) -> None:
     for name in ("b", "ab", "a_c", "B"):
         book.start_attempt(name, "2026-03-01", "ingest", "r", "c")
     assert book.pipelines() == ["B", "a_c", "ab", "b"]
+
+
+def test_newest_attempts_are_those_of_one_pipeline_by_step(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    for pipeline, step, run in (("a", "score", "1"), ("b", "score", "2"), ("a", "score", "3"), ("a", "replay", "4")):
+        ledger.start_attempt(pipeline, "2026-03-01", step, run, "c", {"run": run})
+    ledger.start_attempt("a", "2026-02-01", "score", "5", "c")
+    found = ledger.newest_attempts("a", ["score", "replay", "tune"], 2)
+    assert {step: [row["run_id"] for row in rows] for step, rows in found.items()} == {
+        "score": ["5", "3"],
+        "replay": ["4"],
+        "tune": [],
+    }
+    assert found["replay"][0]["summary"] == {"run": "4"}

@@ -85,6 +85,9 @@ WHOLE_WAY = {
 }
 
 
+SENT = {"connection": "chat", "sent_at": utc("2026-03-03T04:00:00"), "title": "payments 2026-03-02: refused"}
+
+
 def realised(version: int, offline: float, online: float) -> dict[str, Any]:
     return decided(version=version, realised=REALISED | {"holdout": offline, "value": online})
 
@@ -213,6 +216,13 @@ CASES: list[tuple[str, str, float, Evidence]] = [
     ("rollback_possible", "never", 0, known(**CHAMPION)),
     ("dependency_changes", "seen, nobody told", 0.5, known(attempts=ran("ingest", *TWO))),
     ("dependency_changes", "one day", 0, known(attempts=ran("ingest", TWO[0]))),
+    ("dependency_changes", "nothing sent yet", 0.5, known({"notify": {"to": ["chat"]}}, attempts=ran("ingest", *TWO))),
+    (
+        "dependency_changes",
+        "somebody was told",
+        1,
+        known({"notify": {"to": ["chat"]}}, attempts=ran("ingest", *TWO), messages=[SENT]),
+    ),
     (
         "input_invariants",
         "suite and two nights",
