@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from pipelines.errors import ModelError
 from pipelines.home import Home
 from pipelines.ledger import Ledger
 from pipelines.pages import addresses
@@ -123,8 +124,12 @@ def _report(task: Task, name: str) -> str:
 
 def _model(task: Task) -> dict[str, Any]:
     """The ledger's row of the version; empty where none is known."""
-    rows = task.ledger.models(task.pipeline) if task.version and os.environ.get(MLFLOW_URL) else []
-    return next((dict(row) for row in rows if row["version"] == task.version), {})
+    if not task.version or not os.environ.get(MLFLOW_URL):
+        return {}
+    try:
+        return dict(task.ledger.model(task.pipeline, task.version))
+    except ModelError:
+        return {}
 
 
 def _mlflow(route: str) -> str:
