@@ -93,24 +93,24 @@ def _told_of_failure(ledger: Ledger, message: Message, run_id: str) -> set[str]:
 
 def tell_failure(context: Context) -> None:
     """`on_failure_callback`: a task failed for good (a retry is not told of). Never raises."""
-    run, task = context["dag_run"], context["ti"]
+    run, task = context.get("dag_run"), context["ti"]  # of a task that was killed Airflow may know less
     if os.environ.get(IN_PROCESS):
         return  # somebody sits in front of it
-    pipeline, _, dag = run.dag_id.rpartition("__")
+    pipeline, _, dag = task.dag_id.rpartition("__")
     error = _told(context.get("exception"))
     with _never_raising():
         from pipelines.notify.events import failure_message
         from pipelines.notify.reading import safe
 
         settings, ledger = _loaded(pipeline)
-        partition, topic = partition_of(run), f"failure {run.run_id} {task.task_id} {task.try_number}"
+        partition, topic = partition_of(run), f"failure {task.run_id} {task.task_id} {task.try_number}"
         if _is_backfill(run):  # of hundreds of days that fail alike one is enough
             hour = f"{datetime.now(UTC):%Y-%m-%dT%H}"
             partition, topic = "", f"failure backfill {task.task_id} {error.split()[0]} {hour}"
             dag = f"backfill ({partition_of(run)})"
         known = safe(ledger, settings)
         message = failure_message(pipeline, partition, task.task_id, error, topic, dag, known, base_url())
-        _deliver_patiently(settings, message, run.run_id, ledger)
+        _deliver_patiently(settings, message, task.run_id, ledger)
 
 
 def _told(exception: Any) -> str:
@@ -178,6 +178,8 @@ def silent(run: Any) -> str:
 
 def partition_of(run: Any) -> str:
     """The run's partition, or the empty string; a retrain's is its `as_of`."""
+    if run is None:
+        return ""
     conf = run.conf or {}
     return str(run.partition_key or conf.get("partition_key") or conf.get("as_of_partition") or "")
 
@@ -190,7 +192,7 @@ def base_url() -> str:
 
 
 def _is_backfill(run: Any) -> bool:
-    return str(getattr(run.run_type, "value", run.run_type)) == "backfill"
+    return run is not None and str(getattr(run.run_type, "value", run.run_type)) == "backfill"
 
 
 def _loaded(name: str) -> tuple[Pipeline, Ledger]:

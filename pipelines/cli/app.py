@@ -18,8 +18,8 @@ DONE, REFUSED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # As they appear in --help: what one does every day comes first.
 _ORDER = (
     *("init", "run", "retrain", "up", "demo"),
-    *("status", "history", "experiments", "explain", "quarantine", "exports", "verify", "replay"),
-    *("card", "scorecard"),
+    *("status", "history", "experiments", "explain", "quarantine", "exports", "verify", "replay", "notify"),
+    *("report", "card", "scorecard"),
     *("suggest", "serving", "onnx"),
     *("rollback", "retract"),
 )
