@@ -30,6 +30,7 @@ log = logging.getLogger("nightshift")
 
 # A callback is called once; it tries itself, but does not keep a worker for long.
 _PAUSES_SECONDS = (2.0, 5.0)
+_LONGEST = timedelta(minutes=5)
 
 
 class Notify(BaseOperator):
@@ -38,8 +39,8 @@ class Notify(BaseOperator):
     ui_color = "#eef7ea"
 
     def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
-        arguments = task_arguments(pipeline, "notify") | {"on_failure_callback": None} | kwargs
-        super().__init__(task_id="notify", **arguments)
+        own = {"on_failure_callback": None, "execution_timeout": _LONGEST}  # a server that hangs keeps no run open
+        super().__init__(task_id="notify", **task_arguments(pipeline, "notify") | own | kwargs)
         self.pipeline = pipeline.name
 
     def execute(self, context: Context) -> str:

@@ -154,6 +154,14 @@ class Retrain(Settings):
     approve: Literal["auto", "always", "on_risk"] = "auto"
     approve_timeout_hours: PositiveInt = 24
 
+    @model_validator(mode="after")
+    def _time_out_of_a_question(self) -> Retrain:
+        # By its value: the settings that a version keeps hold every key.
+        usual = Retrain.model_fields["approve_timeout_hours"].default
+        if self.approve == "auto" and self.approve_timeout_hours != usual:
+            raise ValueError("'approve_timeout_hours' needs 'approve: always' or 'on_risk', 'auto' asks nobody")
+        return self
+
 
 class Label(Settings):
     """Where labels come from and when they can be trusted."""

@@ -1,4 +1,4 @@
-"""Settings of messages: what would leak a secret or mean nothing is refused."""
+"""Settings of messages and of approval: what would leak a secret or mean nothing is refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.settings.notify import Notify
+from pipelines.settings.training import Retrain
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,11 @@ def test_senseless_settings_are_refused(given: dict[str, Any], message: str) -> 
 def test_sensible_settings_pass() -> None:
     given = {"to": ["slack_default", "smtp-ops", "hooks.night"], "email_to": ["ops@example.com"]}
     assert Notify.model_validate(given).late_after_minutes is None
+
+
+def test_a_time_out_without_a_question_is_refused() -> None:
+    with pytest.raises(ValidationError, match="'auto' asks nobody"):
+        Retrain.model_validate({"approve_timeout_hours": 2})
+    kept = Retrain().model_dump()  # as a model version keeps its settings, with every key
+    assert Retrain.model_validate(kept) == Retrain()
+    assert Retrain.model_validate({"approve": "on_risk", "approve_timeout_hours": 2}).approve_timeout_hours == 2
