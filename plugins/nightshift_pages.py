@@ -30,7 +30,7 @@ def pages_app(home: Home) -> Any:
     from fastapi.staticfiles import StaticFiles
     from starlette.exceptions import HTTPException
 
-    from pipelines.pages import overview, partition, pipeline, scorecard, version
+    from pipelines.pages import compare, overview, partition, pipeline, scorecard, version
     from pipelines.pages.known import ledger_of
     from pipelines.pages.of_run import pipeline_of, place_of_run
     from pipelines.pages.rendering import render
@@ -89,6 +89,11 @@ def pages_app(home: Home) -> Any:
     def version_page(name: str, number: int, request: Request, user: GetUserDep) -> Response:
         require_readable(user, name)
         return html(version.page(home, name, number, lambda dag: may_start(user, dag), request.query_params))
+
+    @app.get("/compare/{name}")
+    def compare_page(name: str, user: GetUserDep, left: int | None = None, right: int | None = None) -> Response:
+        require_readable(user, name)
+        return html(compare.page(home, name, left, right))
 
     @app.get("/of/dag/{dag_id}")
     def page_of_dag(dag_id: str, user: GetUserDep) -> Response:  # noqa: ARG001 - the page itself asks who may read

@@ -65,7 +65,7 @@ def gains(checks: Sequence[Mapping[str, Any]], metric: str | None) -> str:
         needed = found.get("margin", needed)
     if not rows:
         return ""
-    reference, words = (0.0, "no difference") if needed is None else (needed, "more is needed than")
+    reference, words = (0.0, "no difference") if needed is None else (needed, "must exceed")
     return plots.intervals(f"Gain in {metric or 'the metric'}", rows, reference=reference, reference_name=words)
 
 

@@ -83,7 +83,7 @@ def _metrics(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, 
 
 def _judged(ledger: Ledger, pipeline: str, first: int, second: int) -> list[str]:
     """What the gate said when one of the two was the champion and the other its challenger."""
-    found = judged(ledger, pipeline)
+    found = judged([row for one in (first, second) for row in ledger.decisions_about(pipeline, one, ["gate"])])
     pairs = [(first, second), (second, first)]
     return [found[one]["text"] for one, other in pairs if one in found and found[one]["over"] == other]
 

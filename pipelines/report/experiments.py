@@ -39,18 +39,28 @@ def experiments(
 
 def version_row(ledger: Ledger, pipeline: str, version: int) -> dict[str, Any]:
     """One version as `experiments` lists it; raises ModelError E-MODEL-UNKNOWN when it was never registered."""
-    ledger.model(pipeline, version)
-    (found,) = [one for one in _versions(ledger, pipeline) if one["version"] == version]
-    return found
+    row = ledger.model(pipeline, version)
+    gates = ledger.decisions_about(pipeline, version, ["gate"])
+    state = _states(gates, ledger.champions(pipeline)).get(version, "registered")
+    seconds = _seconds(ledger, pipeline, row["run_id"])
+    return _version(row, state, seconds) | {"against_champion": judged(gates).get(version)}
 
 
-def judged(ledger: Ledger, pipeline: str) -> dict[int, dict[str, Any]]:
+def _seconds(ledger: Ledger, pipeline: str, run_id: str) -> float | None:
+    """How long the run's training took, as it says itself."""
+    partitions = {row["partition"] for row in ledger.of_run(pipeline, run_id)}
+    attempts = [row for key in partitions for row in ledger.attempts(pipeline, key)]
+    trained = [row["summary"] or {} for row in attempts if (row["step"], row["run_id"]) == ("train", run_id)]
+    return trained[-1].get("seconds") if trained else None
+
+
+def judged(gates: Sequence[Row]) -> dict[int, dict[str, Any]]:
     """Per version: what the gate found last against the champion of that day, on the same rows: `over`, `gain`, `text`.
 
-    Without those that met no champion.
+    `gates`: its decisions, oldest first. Without those that met no champion.
     """
     found = {}
-    for row in ledger.decisions(pipeline, "gate"):
+    for row in gates:
         over = row["numbers"].get("champion")
         for check in row["numbers"].get("checks", []):
             if over and check["name"] == "champion":
@@ -68,10 +78,11 @@ def direction_of(metric: str) -> str | None:
 
 
 def _versions(ledger: Ledger, pipeline: str) -> list[dict[str, Any]]:
-    states = _states(ledger, pipeline)
+    gates = ledger.decisions(pipeline, "gate")
+    states = _states(gates, ledger.champions(pipeline))
     trained = [row["summary"] or {} for row in ledger.attempts(pipeline) if row["step"] == "train"]
     seconds = {summary["version"]: summary.get("seconds") for summary in trained if "version" in summary}
-    against = judged(ledger, pipeline)
+    against = judged(gates)
     return [
         _version(row, states.get(row["version"], "registered"), seconds.get(row["version"]))
         | {"against_champion": against.get(row["version"])}
@@ -79,10 +90,10 @@ def _versions(ledger: Ledger, pipeline: str) -> list[dict[str, Any]]:
     ]
 
 
-def _states(ledger: Ledger, pipeline: str) -> dict[int, str]:
+def _states(gates: Sequence[Row], changes: Sequence[Row]) -> dict[int, str]:
     """`champion`, `former` (champion), or what the gate decided last."""
-    found = {row["model_version"]: str(row["outcome"]) for row in ledger.decisions(pipeline, "gate")}
-    champions = [row["version"] for row in ledger.champions(pipeline)]
+    found = {row["model_version"]: str(row["outcome"]) for row in gates}
+    champions = [row["version"] for row in changes]
     return found | dict.fromkeys(champions, "former") | dict.fromkeys(champions[-1:], "champion")
 
 
