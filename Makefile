@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Bytecode is compiled at install: without it every Airflow process starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo up cluster test quick check format lock bench bench-decisions clean
+.PHONY: help install demo up cluster test quick pictures check format lock bench bench-decisions clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,9 @@ test: install ## the whole suite
 
 quick: install ## unit, DAG and suite tests without the slow ones: no server, no kill, no training
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/dags tests/expectations
+
+pictures: install ## the pictures of docs/, by the browser tests
+	NIGHTSHIFT_PICTURES=docs/pictures $(BIN)/python -m pytest tests/browser
 
 check: install ## format, lint, types, and every pipeline file
 	$(BIN)/ruff format --check .
