@@ -30,7 +30,7 @@ def pages_app(home: Home) -> Any:
     from fastapi.staticfiles import StaticFiles
     from starlette.exceptions import HTTPException
 
-    from pipelines.pages import compare, overview, partition, pipeline, scorecard, version
+    from pipelines.pages import compare, offers, overview, partition, pipeline, scorecard, version
     from pipelines.pages.known import ledger_of
     from pipelines.pages.of_run import pipeline_of, place_of_run
     from pipelines.pages.rendering import render
@@ -66,6 +66,7 @@ def pages_app(home: Home) -> Any:
     @app.get("/pipeline/{name}")
     def pipeline_page(
         name: str,
+        request: Request,
         user: GetUserDep,
         until: str | None = None,
         kind: str | None = None,
@@ -73,7 +74,9 @@ def pages_app(home: Home) -> Any:
         upto: int | None = None,
     ) -> Response:
         require_readable(user, name)
-        return html(pipeline.page(home, name, until, kind, before, upto))
+        buttons = offers.of_pipeline(home, name, lambda dag: may_start(user, dag))
+        notice = offers.notice(name, request.query_params)
+        return html(pipeline.page(home, name, until, kind, before, upto, buttons, notice))
 
     @app.get("/scorecard/{name}")
     def scorecard_page(name: str, user: GetUserDep) -> Response:

@@ -14,6 +14,7 @@ from pipelines.pages.calendar_grid import Period
 from pipelines.pages.decided import decided
 from pipelines.pages.drift_map import drift_map
 from pipelines.pages.known import ledger_of, settings_of
+from pipelines.pages.offers import Notice, Offer
 from pipelines.pages.overview import overview
 from pipelines.pages.rendering import render
 from pipelines.partitions import Partition
@@ -37,12 +38,15 @@ def page(
     kind: str | None = None,
     before: int | None = None,
     upto: int | None = None,
+    buttons: Sequence[Offer] = (),
+    notice: Notice | None = None,
 ) -> str:
     """The page with the period that holds the partition `until` (the newest when left out), and the decisions of one
     kind, older than the one with the id `before`.
 
     Args:
         upto: the newest version that is listed.
+        buttons, notice: what may be started, and what was.
 
     Raises:
         ConfigError: E-RUN-PARTITION for an `until` that names no partition, E-CONFIG-PIPELINE for an unknown pipeline.
@@ -69,6 +73,8 @@ def page(
         versions=versions(ledger, name, upto),
         signs=calendar_grid.SIGNS,
         words=calendar_grid.WORDS,
+        buttons=buttons,
+        notice=notice,
         retrains=retrains(ledger.newest_runs(name, RETRAIN_STEPS, _RETRAINS)),
     )
 
