@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 5_000_000
 MOST_COLUMNS = 30
+MOST_VALUES = 40  # of a category; Evidently draws each value as a bar of its own
+OTHERS = "(other values)"
+_FRAME_BYTES = 3_700_000  # of Evidently's scripts, whatever is drawn (0.7.23)
+_HEADING_BYTES = 100_000
+_MOST_NAMED = 50
+_LONGEST = 1_000  # characters of a reason or a note
 
 
 @dataclass(frozen=True)
@@ -48,17 +54,23 @@ def write_report(
     """Writes the HTML (at most 5 MB) in one step and returns what it had to leave out, as sentences.
 
     Columns without a value on either side, and those that Evidently refuses, are named above the charts: one of them
-    would otherwise stop the whole report.
+    would otherwise stop the whole report. So are columns for which there is no room, and categories of which only the
+    most frequent values are drawn. The numbers of all columns and values lie beside it as Parquet.
     """
     ordered = [one.column for one in verdict.columns if one.column in kinds]
     empty = [name for name in ordered if not _has_values(current, name) or not _has_values(reference, name)]
     columns = [name for name in ordered if name not in empty]
     notes = [*text.notes, *_listed("No value in this partition or in the reference", empty)]
     limits = {one.column: float(one.measures["psi_retrain"]) for one in verdict.columns}
-    body, refused = _render_most(columns, kinds, limits, current, reference)
-    shown = columns[:MOST_COLUMNS]
+    crowded = [
+        name for name in columns[:MOST_COLUMNS] if kinds[name] == "category" and _values(reference, name) > MOST_VALUES
+    ]
+    current, reference = _without_rare(current, reference, crowded)
+    body, drawn, refused = _render_most(columns, kinds, limits, current, reference)
     notes += _listed("Evidently could not draw", refused)
-    notes += _listed(f"Only the {len(shown)} most important columns are drawn, not", columns[MOST_COLUMNS:])
+    cut = [name for name in columns if name not in drawn and name not in refused]
+    notes += _listed(f"Only the {len(drawn)} most important columns are drawn, not", cut)
+    notes += _listed(f"Of these the {MOST_VALUES} most frequent values are drawn, all others as one", crowded)
     files.write(name, _page(text, notes, body).encode())
     return notes
 
@@ -75,8 +87,8 @@ def _render_most(
     limits: dict[str, float],
     current: pd.DataFrame,
     reference: pd.DataFrame,
-) -> tuple[str, list[str]]:
-    """HTML of as many columns as Evidently draws within the size limit, and the names of those it refused."""
+) -> tuple[str, list[str], list[str]]:
+    """HTML of as many columns as Evidently draws within the size limit; names of these, and of those it refused."""
     chosen, refused = columns[:MOST_COLUMNS], []
     while chosen:
         try:
@@ -90,10 +102,33 @@ def _render_most(
                 raise
             chosen = [name for name in chosen if name not in refused]
             continue
-        if len(body.encode()) <= MOST_BYTES - 100_000:
-            return body, refused
-        chosen = chosen[: len(chosen) // 2]
-    return "<html><head><meta charset='utf-8'></head><body></body></html>", refused
+        size, room = len(body.encode()), MOST_BYTES - _HEADING_BYTES
+        if size <= room:
+            return body, chosen, refused
+        fitting = int(len(chosen) * (room - _FRAME_BYTES) / max(size - _FRAME_BYTES, 1))
+        chosen = chosen[: min(fitting, len(chosen) - 1)]
+    return "<html><head><meta charset='utf-8'></head><body></body></html>", [], refused
+
+
+def _values(frame: pd.DataFrame, name: str) -> int:
+    return int(frame[name].nunique())
+
+
+def _without_rare(
+    current: pd.DataFrame, reference: pd.DataFrame, columns: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both with one value for all but the reference's most frequent ones of these columns; nulls stay nulls."""
+    kept = {name: set(reference[name].value_counts().index[:MOST_VALUES]) for name in columns}
+
+    def short(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(
+            **{
+                name: frame[name].astype("object").where(frame[name].isin(kept[name]) | frame[name].isna(), OTHERS)
+                for name in columns
+            }
+        )
+
+    return short(current), short(reference)
 
 
 def _renders(
@@ -158,13 +193,17 @@ def _has_values(frame: pd.DataFrame, name: str) -> bool:
 
 
 def _listed(what: str, names: Sequence[str]) -> list[str]:
-    return [f"{what}: {', '.join(names)}."] if names else []
+    rest = len(names) - _MOST_NAMED
+    more = f" and {rest} more" if rest > 0 else ""
+    return [f"{what}: {', '.join(names[:_MOST_NAMED])}{more}."] if names else []
 
 
 def _page(text: ReportText, notes: Sequence[str], body: str) -> str:
     """Evidently's page with a heading of our own; the mark on the first line tells from which inputs it was made."""
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in text.reasons)
-    remarks = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    rest = len(text.reasons) - _MOST_NAMED
+    told = [*text.reasons[:_MOST_NAMED], *([f"and {rest} more, all of them in the ledger"] if rest > 0 else [])]
+    reasons = "".join(f"<li>{html.escape(_cut(reason))}</li>" for reason in told)
+    remarks = "".join(f"<p>{html.escape(_cut(note))}</p>" for note in notes)
     heading = (
         "<div style='font:16px/1.5 system-ui,sans-serif;max-width:70em;margin:1.5em auto;padding:0 1em'>"
         "<p><a href='../../index.html'>the morning report</a></p>"
@@ -173,6 +212,10 @@ def _page(text: ReportText, notes: Sequence[str], body: str) -> str:
     )
     page = body.replace("<body>", f"<body>{heading}", 1)
     return _mark(text.digest) + "\n" + (page if heading in page else heading + body)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _mark(digest: str) -> str:

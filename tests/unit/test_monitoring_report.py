@@ -106,3 +106,45 @@ def test_report_that_fails_is_a_warning_and_leaves_no_half_file(
     assert summary["decision"] == "OK"
     assert "No space left" in summary["warnings"][0]
     assert [path.suffix for path in (run.home.root / "reports" / run.name / "drift").iterdir()] == [".parquet"]
+
+
+def test_what_has_no_room_is_named_and_the_file_stays_below_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """30 columns of 0.1 MB beside 3.7 MB of scripts are 6.7 MB; 12 of them leave 0.1 MB for the heading."""
+    sizes: list[int] = []
+
+    def draws(columns: list[str], *_rest: Any) -> str:
+        sizes.append(len(columns))
+        return "<html><body>" + "x" * (3_700_000 + 100_000 * len(columns) - 30) + "</body></html>"
+
+    monkeypatch.setattr(evidently_report, "_render", draws)
+    names = [f"c{number:02d}" for number in range(40)]
+    rows = pd.DataFrame({name: [1.0] for name in names})
+    reasons = tuple("y" * 5_000 for _ in range(3_000))
+    text = ReportText("t", "WATCH", reasons, (), "digest-1")
+    notes = write_report(
+        LocalFiles(tmp_path), "r.html", text, verdict(names), dict.fromkeys(names, "number"), rows, rows
+    )
+    assert sizes == [30, 12]
+    assert notes == [f"Only the 12 most important columns are drawn, not: {', '.join(names[12:])}."]
+    assert len((tmp_path / "r.html").read_bytes()) <= MOST_BYTES
+    assert "and 2950 more, all of them in the ledger" in (tmp_path / "r.html").read_text()
+
+
+def test_rare_values_of_a_category_are_drawn_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[set[Any]] = []
+
+    def draws(_columns: list[str], _kinds: Any, _limits: Any, current: pd.DataFrame, reference: pd.DataFrame) -> str:
+        drawn.extend(set(frame["shop"]) for frame in (current, reference))
+        return "<html><body>charts</body></html>"
+
+    monkeypatch.setattr(evidently_report, "_render", draws)
+    usual = [f"s{number:03d}" for number in range(41)]
+    reference = pd.DataFrame({"shop": [*usual, *usual[:40]]})  # the last one is the rarest
+    current = pd.DataFrame({"shop": ["s000", "s040", "new"]})
+    notes = write_report(
+        LocalFiles(tmp_path), "r.html", TEXT, verdict(["shop"]), {"shop": "category"}, current, reference
+    )
+    assert notes == ["Of these the 40 most frequent values are drawn, all others as one: shop."]
+    assert drawn == [{"s000", "(other values)"}, {*usual[:40], "(other values)"}]
