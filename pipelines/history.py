@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import DataError, names
 from pipelines.features.names import looks_back
-from pipelines.ledger import Ledger, Row
+from pipelines.ledger import Ledger
 from pipelines.ledger.glances import Spans
 from pipelines.partitions import Partition, partition_at, partitions_between
 from pipelines.settings.features import window_seconds
@@ -72,31 +72,34 @@ def stale_partitions(ledger: Ledger, spans: Spans) -> dict[str, set[str]]:
     Every publication records what it read, `facts["inputs"] = {table: {partition: content digest or null}}`; here
     that is compared with what the ledger holds now. Reads the ledger only.
     """
-    made = [row for row in ledger.published_within(spans, _DERIVED, facts=True) if _inputs(row)]
+    rows = ledger.published_within(spans, _DERIVED, facts=True)
+    made = [(row["pipeline"], row["partition"], inputs) for row in rows if (inputs := _inputs(row["facts"]))]
     current = _current_digests(ledger, made)
     stale: dict[str, set[str]] = {}
-    for row in made:
-        inputs = [(table, key, digest) for table, read in _inputs(row).items() for key, digest in read.items()]
-        if any(current.get((row["pipeline"], table, key)) != digest for table, key, digest in inputs):
-            stale.setdefault(row["pipeline"], set()).add(str(row["partition"]))
+    for pipeline, partition, inputs in made:
+        if any(current.get((pipeline, table, key)) != digest for table, key, digest in inputs):
+            stale.setdefault(pipeline, set()).add(partition)
     return stale
 
 
-def _current_digests(ledger: Ledger, made: Sequence[Row]) -> dict[tuple[str, str, str], str]:
+_Input = tuple[str, str, str | None]  # table, partition, content digest or None
+
+
+def _current_digests(ledger: Ledger, made: Sequence[tuple[str, str, list[_Input]]]) -> dict[tuple[str, str, str], str]:
     """Content digest by pipeline, table and partition, of everything between the first and the last that was read."""
     read: dict[str, set[str]] = {}
-    for row in made:
-        read.setdefault(row["pipeline"], set()).update(key for keys in _inputs(row).values() for key in keys)
-    spans = {pipeline: (min(keys), max(keys)) for pipeline, keys in read.items() if keys}
-    rows = ledger.published_within(spans, sorted({table for row in made for table in _inputs(row)}))
+    for pipeline, _, inputs in made:
+        read.setdefault(pipeline, set()).update(key for _, key, _ in inputs)
+    spans = {pipeline: (min(keys), max(keys)) for pipeline, keys in read.items()}
+    rows = ledger.published_within(spans, sorted({table for *_, inputs in made for table, *_ in inputs}))
     return {(row["pipeline"], row["table_name"], row["partition"]): row["content_digest"] for row in rows}
 
 
-def _inputs(row: Row) -> dict[str, Mapping[str, str | None]]:
-    """What a publication was made from: content digest by table and partition."""
-    found = row["facts"].get("inputs")
+def _inputs(facts: Mapping[str, Any]) -> list[_Input]:
+    """What a publication was made from."""
+    found = facts.get("inputs")
     tables = found.items() if isinstance(found, Mapping) else ()
-    return {table: keys for table, keys in tables if isinstance(keys, Mapping)}
+    return [(table, key, digest) for table, read in tables if isinstance(read, Mapping) for key, digest in read.items()]
 
 
 def _feature_start(pipeline: Pipeline, partition: Partition) -> Partition:

@@ -1,8 +1,8 @@
 """Bounded reads over several pipelines at once, for pages: what they cost follows from what is shown, not from the
 history behind it.
 
-A span is the first and the last key that a page shows of a pipeline. Rows carry their pipeline and come in the order of
-pipelines and partitions.
+A span is the first and the last key that a page shows of a pipeline. Rows carry their pipeline; those of one pipeline
+come in the order of its partitions.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Table, and_, func, not_, or_, select, true, union
+from sqlalchemy import Table, and_, exists, func, not_, select, true, union
 
 from pipelines.ledger import schema
 from pipelines.ledger.transactions import Row, Transactions
 
 Spans = Mapping[str, tuple[str, str]]
-_AT_ONCE = 100  # pipelines in one statement; SQLite takes at most a thousand nested conditions
+UNFINISHED = ("failed", "refused", "running")
+_AT_ONCE = 500  # pipelines in one statement; databases bound the number of its parameters
 
 
 class Glances(Transactions):
@@ -65,6 +66,17 @@ class Glances(Transactions):
         rows = self._rows(select(every.c.partition).order_by(every.c.partition.desc()).limit(newest))
         return [row["partition"] for row in rows]
 
+    def newest_firsts(self, pipelines: Sequence[str], count: int) -> dict[str, str]:
+        """By pipeline the oldest of its newest `count` partitions that were accounted for; none for one with fewer."""
+        table = schema.accounting
+        names = select(table.c.pipeline).distinct().subquery()
+        key = table.c.partition
+        of = select(key).where(table.c.pipeline == names.c.pipeline)
+        last_of_them = of.order_by(key.desc()).offset(count - 1).limit(1).scalar_subquery()
+        rows = self._rows(select(names.c.pipeline, last_of_them.label("first")))
+        wanted = set(pipelines)
+        return {row["pipeline"]: row["first"] for row in rows if row["first"] and row["pipeline"] in wanted}
+
     def first_partition(self, pipeline: str) -> str | None:
         """The oldest key that the accounting knows."""
         table = schema.accounting
@@ -82,6 +94,30 @@ class Glances(Transactions):
         table = schema.attempts
         columns = [column for column in table.c if column.name not in ("summary", "code_version", "peak_rss_mib")]
         return self._within(table, spans, columns, table.c.step.in_(steps), order=("id",))
+
+    def attempt_counts_within(self, spans: Spans, steps: Sequence[str]) -> list[Row]:
+        """Per partition how many `attempts` these steps made, and when (`at`) the last of them began or ended."""
+        table = schema.attempts
+        mine = table.c.step.in_(steps)
+        columns = [
+            func.count().label("attempts"),
+            func.max(table.c.started_at).label("began"),
+            func.max(table.c.ended_at).label("ended"),
+        ]
+        return self._within(table, spans, columns, mine, is_grouped=True)
+
+    def stopped_within(self, spans: Spans, steps: Sequence[str]) -> list[Row]:
+        """Every attempt of the partitions in which one of these steps stopped or runs; the rest went well at once."""
+        table = schema.attempts
+        columns = [column for column in table.c if column.name not in ("summary", "code_version", "peak_rss_mib")]
+        other = table.alias("stopped")
+        has_stopped = exists().where(
+            other.c.pipeline == table.c.pipeline,
+            other.c.partition == table.c.partition,
+            other.c.step.in_(steps),
+            other.c.state.in_(UNFINISHED),
+        )
+        return self._within(table, spans, columns, and_(table.c.step.in_(steps), has_stopped), order=("id",))
 
     def decisions_within(self, spans: Spans, kinds: Sequence[str], numbers: bool = True) -> list[Row]:
         """Of these kinds; `numbers` holds most of their bytes and may be left out."""
@@ -167,31 +203,32 @@ class Glances(Transactions):
         self,
         table: Table,
         spans: Spans,
-        columns: Sequence[Column[Any]] | None = None,
+        columns: Sequence[Any] | None = None,
         condition: Any = None,
         order: Sequence[str] = (),
+        is_grouped: bool = False,
     ) -> list[Row]:
+        places = [table.c.pipeline, table.c.partition]
         found: list[Row] = []
-        for some in _portions(spans):
-            query = select(*(columns or table.c)).where(_any_of(table, some))
+        for span, names in _alike(spans):
+            chosen = columns or list(table.c)
+            query = select(*places, *chosen).group_by(*places) if is_grouped else select(*chosen)
+            query = query.where(table.c.pipeline.in_(names), *_between(table, *span))
             query = query if condition is None else query.where(condition)
-            ordered = [table.c[name] for name in ("pipeline", "partition", *order)]
-            found += self._rows(query.order_by(*ordered))
+            found += self._rows(query.order_by(*places, *(table.c[name] for name in order)))
         return found
 
 
-def _any_of(table: Table, spans: Spans) -> Any:
-    return or_(
-        *(and_(table.c.pipeline == name, *_between(table, first, last)) for name, (first, last) in spans.items())
-    )
+def _alike(spans: Spans) -> Iterator[tuple[tuple[str, str], list[str]]]:
+    """Pipelines of one span together: on the same schedule they are read by one statement."""
+    by_span: dict[tuple[str, str], list[str]] = {}
+    for name, span in spans.items():
+        by_span.setdefault(span, []).append(name)
+    for span, names in by_span.items():
+        for start in range(0, len(names), _AT_ONCE):
+            yield span, names[start : start + _AT_ONCE]
 
 
 def _between(table: Table, first: str | None, last: str | None) -> list[Any]:
     after = [table.c.partition >= first] if first is not None else []
     return after + ([table.c.partition <= last] if last is not None else [])
-
-
-def _portions(spans: Spans) -> Iterator[Spans]:
-    names = list(spans)
-    for start in range(0, len(names), _AT_ONCE):
-        yield {name: spans[name] for name in names[start : start + _AT_ONCE]}

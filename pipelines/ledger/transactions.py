@@ -47,7 +47,9 @@ class Transactions:
 
     def _read(self, query: Any) -> list[Row]:
         with self._engine.connect().execution_options(**{READS: True}) as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+            found = connection.execute(query)
+            names = list(found.keys())
+            return [dict(zip(names, row, strict=True)) for row in found]
 
     @contextmanager
     def _write(self, name: str) -> Iterator[Connection]:

@@ -18,8 +18,10 @@ from pipelines.report.needs import needs
 from pipelines.report.nights import newest_spans, nights
 from pipelines.report.status import RETRAIN_STEPS, pipelines_known, retrains
 from pipelines.report.trend import quality
+from pipelines.settings.pipeline import Pipeline
 
-NIGHTS = 14  # partitions that the overview looks back
+NIGHTS = 8  # partitions that the overview looks back: the last one and a week before it
+HOURS = 48  # the same of a pipeline whose partitions are hours
 _MOST_NAMED = 3
 
 
@@ -32,26 +34,33 @@ def page(home: Home, is_readable: Callable[[str], bool]) -> str:
 def overview(home: Home, ledger: Ledger, names: Sequence[str], now: datetime) -> list[dict[str, Any]]:
     """One entry per pipeline, those that need something first: `pipeline`, `last` (its newest night or None),
     `champion`, `age_days`, `quality`, `sparkline`, `drift` (the newest night that the monitor saw), `needs`."""
-    spans = newest_spans(ledger, names, NIGHTS)
+    settings = {name: settings_of(home, name) for name in names}
+    spans = _spans(ledger, {name: known for name, (known, _) in settings.items()})
     seen, stale = nights(ledger, spans), stale_partitions(ledger, spans)
     champions, asked = ledger.newest_champions(names), _newest(ledger.decisions_within(spans, [approvals.KIND]))
     runs = _retrains(ledger.attempts_within(spans, RETRAIN_STEPS))
     found = []
     for name in names:
-        settings, problem = settings_of(home, name)
+        own, problem = settings[name]
         mine = seen.get(name, [])
         known = {night["partition"] for night in mine}
         facts = {
             "pipeline": name,
             "nights": mine,
-            "missing": missing(settings, known, now) if settings else [],
-            "stale": sorted(stale.get(name, ())) if settings else [],
+            "missing": missing(own, known, now) if own else [],
+            "stale": sorted(stale.get(name, ())) if own else [],
             "waiting": open_question(asked.get(name), now),
             "retrain": runs.get(name),
             "problem": problem,
         }
         found.append(_entry(facts, champions.get(name), now))
     return sorted(found, key=lambda one: (not one["needs"], one["pipeline"]))
+
+
+def _spans(ledger: Ledger, settings: Mapping[str, Pipeline | None]) -> dict[str, tuple[str, str]]:
+    hourly = [name for name, known in settings.items() if known and known.partition == "hour"]
+    others = [name for name in settings if name not in set(hourly)]
+    return newest_spans(ledger, hourly, HOURS) | newest_spans(ledger, others, NIGHTS)
 
 
 def sentence(found: Sequence[Mapping[str, Any]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from pipelines.partitions import Partition, partition_at, partitions_between
@@ -20,20 +21,26 @@ def newest_due(pipeline: Pipeline, now: datetime) -> Partition | None:
 
     None where nothing is due: no schedule, or the first tick is still to come.
     """
-    from croniter import croniter
-
     cron = pipeline.schedule
     if "schedule" not in pipeline.model_fields_set:
         cron = _CRON.get(pipeline.partition, cron)
     if cron is None:
         return None
-    begin = (now - PATIENCE).astimezone(ZoneInfo(pipeline.timezone))
-    tick = croniter(cron, begin, ret_type=datetime).get_prev()
+    tick = _last_tick(cron, pipeline.timezone, (now - PATIENCE).replace(second=0, microsecond=0))
     due = partition_at(tick, pipeline.partition, pipeline.timezone).shift(-1)
     if pipeline.end is not None:
         noon = datetime(pipeline.end.year, pipeline.end.month, pipeline.end.day, 12, tzinfo=ZoneInfo(pipeline.timezone))
         due = min(due, partition_at(noon, pipeline.partition, pipeline.timezone))
     return due if due.start >= pipeline.first_partition().start else None
+
+
+@lru_cache(maxsize=1000)
+def _last_tick(cron: str, timezone: str, now: datetime) -> datetime:
+    """Many pipelines share a schedule, and a page asks for all of them."""
+    from croniter import croniter
+
+    tick: datetime = croniter(cron, now.astimezone(ZoneInfo(timezone)), ret_type=datetime).get_prev()
+    return tick
 
 
 def missing(pipeline: Pipeline, known: Collection[str], now: datetime) -> list[str]:

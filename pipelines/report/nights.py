@@ -14,10 +14,13 @@ EVER = "\U0010ffff"  # after every key
 _STOPPED = ("failed", "refused")
 
 
-def newest_spans(ledger: Ledger, pipelines: Iterable[str], count: int) -> dict[str, tuple[str, str]]:
-    """From the oldest of the newest `count` partitions to all that come after it; none for a pipeline without any."""
-    keys = {name: ledger.partition_keys(name, DAILY_STEPS, newest=count) for name in pipelines}
-    return {name: (found[-1], EVER) for name, found in keys.items() if found}
+def newest_spans(ledger: Ledger, pipelines: Sequence[str], count: int) -> dict[str, tuple[str, str]]:
+    """From the oldest of the newest `count` partitions that were accounted for to all that come after it.
+
+    A pipeline of which no partition ever came so far has all that it has.
+    """
+    firsts = ledger.newest_firsts(pipelines, count) if pipelines else {}
+    return {name: (firsts.get(name, ""), EVER) for name in pipelines}
 
 
 def nights(ledger: Ledger, spans: Spans, drift_numbers: bool = True) -> dict[str, list[dict[str, Any]]]:
@@ -31,14 +34,14 @@ def nights(ledger: Ledger, spans: Spans, drift_numbers: bool = True) -> dict[str
     drift = _by_key(ledger.decisions_within(spans, ["drift"], drift_numbers))
     audits = _by_key(ledger.decisions_within(spans, ["audit"], numbers=False))
     predictions = _by_key(ledger.published_within(spans, ["predictions"]))
-    daily: dict[tuple[str, str], list[Row]] = {}
-    for attempt in ledger.attempts_within(spans, DAILY_STEPS):
-        daily.setdefault((attempt["pipeline"], attempt["partition"]), []).append(attempt)
+    counts = _by_key(ledger.attempt_counts_within(spans, DAILY_STEPS))
+    stopped: dict[tuple[str, str], list[Row]] = {}
+    for attempt in ledger.stopped_within(spans, DAILY_STEPS):
+        stopped.setdefault((attempt["pipeline"], attempt["partition"]), []).append(attempt)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in spans}
-    for place in sorted({*accounting, *releases, *drift, *daily}, reverse=True):
-        released, published = releases.get(place), predictions.get(place)
-        watched, audited = drift.get(place), audits.get(place)
-        night = _night(place[1], accounting.get(place), released, watched, audited, published, daily.get(place, []))
+    for place in sorted({*accounting, *releases, *drift, *counts}, reverse=True):
+        facts = [one.get(place) for one in (accounting, releases, drift, audits, predictions)]
+        night = _night(place[1], facts, stopped.get(place, []), counts.get(place))
         found[place[0]].append(night)
     return found
 
@@ -50,17 +53,21 @@ def _by_key(rows: Iterable[Row]) -> dict[tuple[str, str], Row]:
 
 def _night(
     key: str,
-    accounting: Row | None,
-    release: Row | None,
-    drift: Row | None,
-    audit: Row | None,
-    predictions: Row | None,
+    facts: Sequence[Row | None],
     attempts: Sequence[Row],
+    counted: Row | None,
 ) -> dict[str, Any]:
     """One partition. `state` is what to think of it: released, clean (nothing released yet), absent, refused, held (the
     audit said no), failed, retracted or running. `error` and `step` are those of the last attempt that stopped and was
-    not repaired since; `repaired` is the error of the last one that was (None when nothing ever stopped). `at` is when
-    anything last happened (ISO 8601, UTC)."""
+    not repaired since; `repaired` is the error of the last one that was (None when nothing ever stopped). `attempts`
+    counts those of daily steps, `at` is when anything last happened (ISO 8601, UTC).
+
+    Args:
+        facts: its accounting, newest release, drift decision, audit and publication of predictions.
+        attempts: all of a night in which something stopped or runs; none of any other night.
+        counted: how many there were in all, and when.
+    """
+    accounting, release, drift, audit, predictions = facts
     stopped = unrepaired(attempts)
     repaired = None if stopped else max(_stopped(attempts), key=lambda attempt: attempt["id"], default=None)
     counts = {name: accounting[name] if accounting else None for name in COUNTS}
@@ -87,8 +94,8 @@ def _night(
         "step": stopped["step"] if stopped else None,
         "error": stopped["error"] if stopped else None,
         "repaired": repaired["error"] if repaired else None,
-        "attempts": len(attempts),
-        "at": _at(accounting, release, attempts),
+        "attempts": counted["attempts"] if counted else 0,
+        "at": _at(accounting, release, counted),
     }
 
 
@@ -105,11 +112,12 @@ def _state(
     return str(accounting["state"]) if accounting else "running"
 
 
-def _at(accounting: Row | None, release: Row | None, attempts: Sequence[Row]) -> str | None:
-    moments = [attempt["ended_at"] or attempt["started_at"] for attempt in attempts]
+def _at(accounting: Row | None, release: Row | None, counted: Row | None) -> str | None:
+    moments = [counted["began"], counted["ended"]] if counted else []
     moments += [accounting["updated_at"]] if accounting else []
     moments += [release["released_at"]] if release else []
-    return max(moments).isoformat() if moments else None
+    known = [moment for moment in moments if moment]
+    return max(known).isoformat() if known else None
 
 
 def unrepaired(attempts: Sequence[Row]) -> Row | None:

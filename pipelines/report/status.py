@@ -56,7 +56,7 @@ def pipelines_known(home: Home, ledger: Ledger | None = None) -> list[str]:
 def _partitions(ledger: Ledger, home: Home, pipeline: str, last: int | None) -> list[dict[str, Any]]:
     spans = newest_spans(ledger, [pipeline], last) if last is not None else {pipeline: ("", EVER)}
     stale = _stale(home, ledger, spans).get(pipeline, set())
-    return [row | {"is_stale": row["partition"] in stale} for row in nights(ledger, spans).get(pipeline, [])]
+    return [row | {"is_stale": row["partition"] in stale} for row in nights(ledger, spans)[pipeline][:last]]
 
 
 def _champion(row: Row, models: dict[int, Row]) -> dict[str, Any]:
