@@ -82,7 +82,7 @@ def init(
     with TemporaryDirectory(prefix="nightshift-init-") as folder:
         outcome = plan(given, home, questions, Path(folder), _show_sample)
         _show(outcome, questions)
-        _write(outcome, home.config.parent, force)
+        _write(outcome, home.config.parent, force, questions)
     _show_next(outcome)
 
 
@@ -101,9 +101,7 @@ def _questions(is_bare: bool, accepts_all: bool) -> Questions:
     from pipelines.init import Questions
 
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    return Questions(
-        input if is_terminal else None, show.plain, is_eager=is_bare and is_terminal, accepts_all=accepts_all
-    )
+    return Questions(input if is_terminal else None, _say, is_eager=is_bare and is_terminal, accepts_all=accepts_all)
 
 
 def _asked_files(questions: Questions) -> list[Path]:
@@ -112,9 +110,7 @@ def _asked_files(questions: Questions) -> list[Path]:
     if questions.read is None:
         what = "without a terminal nobody can be asked for the files"
         raise ConfigError("E-INIT-ASK", "init", what, "Name them: nightshift init payments.csv --label is_fraud")
-    show.plain(
-        "A pipeline from your own files. Enter takes what stands in brackets; Ctrl-C stops, nothing is written.\n"
-    )
+    _say("A pipeline from your own files. Enter takes what stands in brackets; Ctrl-C stops, nothing is written.")
 
     def check(answer: str) -> str | None:
         missing = [word for word in answer.split() if not Path(word).expanduser().exists()]
@@ -166,17 +162,23 @@ def _show(outcome: Outcome, questions: Questions) -> None:
         told = f"{outcome.tried.read:,} rows of {outcome.tried.key}, {outcome.tried.refused:,} to quarantine{reasons}"
         facts.append(("tried", told))
     for word, text in facts:
-        show.line(f"[bold]{word:<9}[/bold]{show.escaped(text)}")
+        show.line(f"[bold]{word:<10}[/bold]{show.escaped(text)}")
     for remark in draft.remarks:
-        show.line(f"[yellow]look     [/yellow]{show.escaped(remark)}")
+        show.line(f"[yellow]look      [/yellow]{show.escaped(remark)}")
     for column, found in outcome.suspicions.items():
         word = "put aside" if found.is_sure else "look"
-        show.line(f"[yellow]{word:<9}[/yellow]{show.escaped(column)}: {show.escaped(found.why)}")
+        show.line(f"[yellow]{word:<10}[/yellow]{show.escaped(column)}: {show.escaped(found.why)}")
     if questions.asked:
         show.line(f"[dim]{questions.asked} question(s) answered[/dim]")
 
 
-def _write(outcome: Outcome, root: Path, force: bool) -> None:
+def _say(text: str) -> None:
+    """Words for a person, wrapped between words."""
+    show.console().print(show.escaped(text))
+
+
+def _write(outcome: Outcome, root: Path, force: bool, questions: Questions) -> None:
+    """All files or none; the wizard asks first."""
     import shutil
 
     from pipelines.init.place import changes, write
@@ -184,6 +186,8 @@ def _write(outcome: Outcome, root: Path, force: bool) -> None:
     files = {root / place: text for place, text in outcome.texts.items()}
     for diff in changes(files).values():
         show.plain(diff)
+    if questions.is_eager and not questions.agree("", f"Write {len(files)} files below {root}?"):
+        raise typer.Abort
     written = write(files, force)
     if outcome.combined:
         source, target = outcome.combined

@@ -28,6 +28,7 @@ DEALT_DAYS = 10
 _MOST_OUTSIDE = 0.01
 _MOST_REPEATED = 0.05
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_NAMES = "small letters, digits and _ only, beginning with a letter, at most 41"
 
 
 def column_named(columns: Sequence[Declared], word: str, option: str) -> Declared:
@@ -57,6 +58,12 @@ def is_column(columns: Sequence[Declared], option: str) -> Callable[[str], str |
     return check
 
 
+def require_name(given: Given) -> None:
+    """Raises ConfigError E-INIT-NAME for a name that no pipeline may have."""
+    if given.name is not None and not _NAME.fullmatch(given.name):
+        raise ConfigError("E-INIT-NAME", "--name", f"a name must be {_NAMES}; got {given.name!r}")
+
+
 def pipeline_name(given: Given, sample: Sample, questions: Questions) -> str:
     """From the file's or the folder's name."""
     stem = sample.files[0].name if len(sample.files) == 1 else _folder_of(sample).name
@@ -64,14 +71,11 @@ def pipeline_name(given: Given, sample: Sample, questions: Questions) -> str:
     words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", words)
     proposal = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:40]
     proposal = proposal if _NAME.fullmatch(proposal) else f"feed_{proposal}"[:40].rstrip("_")
-    problem = "small letters, digits and _ only, beginning with a letter, at most 41"
-    if given.name is not None and not _NAME.fullmatch(given.name):
-        raise ConfigError("E-INIT-NAME", "--name", f"a name must be {problem}; got {given.name!r}")
     asked = questions.ask(
         "--name payments",
         "How is the pipeline called?",
         given.name or proposal,
-        lambda answer: None if _NAME.fullmatch(answer) else problem,
+        lambda answer: None if _NAME.fullmatch(answer) else _NAMES,
         is_clear=True,
     )
     return asked or proposal
@@ -154,8 +158,8 @@ def dealt_days(given: Given, questions: Questions) -> int:
         ConfigError: E-INIT-DEAL when it is not.
     """
     question = (
-        "No column says when a row happened. Deal the rows out over how many days, at random but always alike, so that "
-        "a model is judged on rows it never saw?"
+        "No column says when a row happened. Rows can be dealt out over days, at random but always alike, so that a "
+        "model is judged on rows it never saw. Over how many days?"
     )
 
     def check(answer: str) -> str | None:

@@ -57,6 +57,7 @@ def plan(given: Given, home: Home, questions: Questions, folder: Path, shown: Sh
         DataError: E-INIT-*: what is wrong with the files. ConfigError: E-INIT-ASK when something must be said that
             nobody can be asked; E-INIT-* for options that do not fit.
     """
+    decide.require_name(given)
     sample = find_sample(given.files)
     rows = open_rows(sample, folder, given.header)
     columns, sample_rows = _declared(given, rows, questions)

@@ -36,10 +36,10 @@ class Questions:
         if self.read is None:
             self._needed.append(f"{flag}  ({question})")
             return proposal
-        shown = f"{question} ({proposal})" if proposal else question
+        self.say(f"\n{question}")
         while True:
             self.asked += 1
-            answer = self.read(f"{shown}: ").strip() or proposal
+            answer = self.read(f"  ({proposal}) > " if proposal else "  > ").strip() or proposal
             problem = "an answer is needed" if answer is None else check(answer)
             if problem is None:
                 return answer

@@ -91,7 +91,7 @@ def find_key(columns: Sequence[Declared], rows: Rows, copies: int) -> Key:
     """The first columns that tell all rows apart (exact copies aside): one, else two or three; none: no key."""
     usable = [one for one in columns if _may_be_key(one)]
     ranked = sorted(usable, key=_key_rank)
-    for chosen in _choices(ranked, rows):
+    for chosen in _choices(ranked, rows, copies):
         repeated = repeated_rows(chosen, rows)
         if repeated <= max(copies, 0):
             beside = f" but for {copies:,} exact copies" if copies > 0 else ""
@@ -109,9 +109,9 @@ def _key_rank(one: Declared) -> tuple[bool, bool, bool]:
     return (not _KEY_HINT.search(one.name), one.type != "id", one.type != "integer")
 
 
-def _choices(ranked: Sequence[Declared], rows: Rows) -> Iterator[tuple[Declared, ...]]:
+def _choices(ranked: Sequence[Declared], rows: Rows, copies: int) -> Iterator[tuple[Declared, ...]]:
     """A pair or triple must hold a column that names something: measurements may be different by chance."""
-    least = (0.7 if rows.count > EXACT_ROWS else 0.9) * rows.count
+    least = 0.7 * rows.count if rows.count > EXACT_ROWS else rows.count - copies
     yield from ((one,) for one in ranked if one.facts.distinct >= least and (one.type != "date"))
     naming = [one for one in ranked if one.type in ("id", "timestamp", "date") or _KEY_HINT.search(one.name)]
     for size in (2, 3):
@@ -119,7 +119,9 @@ def _choices(ranked: Sequence[Declared], rows: Rows) -> Iterator[tuple[Declared,
             product = 1.0
             for one in chosen:
                 product *= one.facts.distinct
-            if product >= rows.count and any(one.type == "id" or _KEY_HINT.search(one.name) for one in chosen):
+            if product >= rows.count - max(copies, 0) and any(
+                one.type == "id" or _KEY_HINT.search(one.name) for one in chosen
+            ):
                 yield chosen
 
 
@@ -175,6 +177,9 @@ def target_of(label: Declared, task: str | None, positive: str | None) -> Target
     chosen = task or _task(label)
     if chosen == "regression":
         return _number_target(label, chosen)
+    if facts.distinct > _MOST_CLASSES:
+        what = f"task '{chosen}' takes at most {_MOST_CLASSES} classes, the label has {facts.distinct:,} values"
+        raise DataError("E-INIT-LABEL", where, what, "Leave --task out, or name another column.")
     column = _as_class(label)
     values = [value for value, _ in classes]
     if chosen == "multiclass":
