@@ -69,7 +69,12 @@ def period(anchor: Partition, first: str | None, newest: str) -> Period:
     begin, end = _limits(day, anchor.grain)
     partitions = list(partitions_between(_at(begin, anchor), _at(end, anchor, is_end=True)))
     older = partitions[0].shift(-1).key
-    following = _limits(end + timedelta(days=1), anchor.grain)[1] if anchor.grain != "day" else _month_end(end, 2)
+    following = {
+        "hour": end + timedelta(days=_HOURS_SHOWN),
+        "day": _month_end(end, 2),
+        "week": date(end.year + 1, 12, 31),
+        "month": date(end.year + _MONTHS_SHOWN, 12, 31),
+    }[anchor.grain]
     return Period(
         partitions,
         older if first is not None and first < partitions[0].key else None,
