@@ -103,7 +103,7 @@ def test_what_needs_somebody_comes_first(home: Home) -> None:
     ids=["none", "never ran", "fine", "one of two ran"],
 )
 def test_the_sentence_on_top(ran: list[bool], said: str) -> None:
-    found = [{"pipeline": "p", "needs": [], "last": {} if did else None} for did in ran]
+    found: list[dict[str, Any]] = [{"pipeline": "p", "needs": [], "last": {} if did else None} for did in ran]
     assert overview.sentence(found) == said
 
 
