@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.ledger import Ledger
     from pipelines.notify.message import Message
     from pipelines.settings import Pipeline
+    from pipelines.settings.notify import Notify as Settings
 
 log = logging.getLogger("nightshift")
 
@@ -44,24 +45,34 @@ class Notify(BaseOperator):
         self.pipeline = pipeline.name
 
     def execute(self, context: Context) -> str:
-        if reason := silent(context["dag_run"]):
-            raise AirflowSkipException(reason)
+        if os.environ.get(IN_PROCESS):
+            raise AirflowSkipException("run from a terminal: nothing is sent; 'nightshift notify' prints the message")
         try:
             pipeline, ledger = _loaded(self.pipeline)
-            return self._send(context, pipeline, ledger)
+            if failed := _failed_tasks(context):
+                return self._tell_failed(context, pipeline, ledger, failed)
+            if _is_backfill(context["dag_run"]):
+                raise AirflowSkipException("a backfill tells only of its failures")
+            message = self.message(pipeline, context["dag_run"])
+            deliver(_settings(pipeline), message, context["run_id"], ledger)
+            return message.title
         except NightshiftError as error:
             raise error if error.retryable else AirflowFailException(str(error)) from None
 
-    def _send(self, context: Context, pipeline: Pipeline, ledger: Ledger) -> str:
-        run_id, message = context["run_id"], self.message(pipeline, context["dag_run"])
-        to = list(pipeline.notify.to)  # type: ignore[union-attr]
-        if message.mood == "bad":
-            told = _told_of_failure(ledger, message, run_id)
-            to = [name for name in to if name not in told]
-        if not to:
+    def _tell_failed(self, context: Context, pipeline: Pipeline, ledger: Ledger, failed: list[str]) -> str:
+        """What no callback told, or no connection took when it did."""
+        from pipelines.notify.failures import failures
+
+        titles = []
+        for one in failures(ledger, self.pipeline, context["run_id"], failed):
+            message = _failure(context, pipeline, ledger, one.step, one.error, one.topic)
+            to = [name for name in _settings(pipeline).to if name not in one.told]
+            if to:
+                deliver(_settings(pipeline), message, context["run_id"], ledger, to)
+                titles.append(message.title)
+        if not titles:
             raise AirflowSkipException("the failure was told when it happened")
-        deliver(pipeline.notify, message, run_id, ledger, to)  # type: ignore[arg-type]
-        return message.title
+        return "; ".join(titles)
 
     def message(self, pipeline: Pipeline, run: Any) -> Message:
         from pipelines.home import Home
@@ -86,39 +97,45 @@ class NotifyRetrain(Notify):
         return found
 
 
-def _told_of_failure(ledger: Ledger, message: Message, run_id: str) -> set[str]:
-    """Connections that took a message about a failed task of this run."""
-    rows = ledger.notifications(message.pipeline, message.partition)
-    return {row["connection"] for row in rows if row["run_id"] == run_id and row["topic"].startswith("failure ")}
+def _failed_tasks(context: Context) -> list[str]:
+    task = context["ti"]
+    ended = task.get_task_breadcrumbs(dag_id=task.dag_id, run_id=task.run_id)
+    return sorted({row["task_id"] for row in ended if str(row["state"]) == "failed"})
 
 
 def tell_failure(context: Context) -> None:
     """`on_failure_callback`: a task failed for good (a retry is not told of). Never raises."""
-    run, task = context.get("dag_run"), context["ti"]  # of a task that was killed Airflow may know less
     if os.environ.get(IN_PROCESS):
         return  # somebody sits in front of it
-    pipeline, _, dag = task.dag_id.rpartition("__")
-    error = _told(context.get("exception"))
+    task = context["ti"]
     with _never_raising():
-        from pipelines.notify.events import failure_message
-        from pipelines.notify.reading import safe
+        from pipelines.notify.failures import topic
 
-        settings, ledger = _loaded(pipeline)
-        partition, topic = partition_of(run), f"failure {task.run_id} {task.task_id} {task.try_number}"
-        if _is_backfill(run):  # of hundreds of days that fail alike one is enough
-            hour = f"{datetime.now(UTC):%Y-%m-%dT%H}"
-            partition, topic = "", f"failure backfill {task.task_id} {error.split()[0]} {hour}"
-            dag = f"backfill ({partition_of(run)})"
-        known = safe(ledger, settings)
-        message = failure_message(pipeline, partition, task.task_id, error, topic, dag, known, base_url())
-        _deliver_patiently(settings, message, task.run_id, ledger)
+        pipeline, ledger = _loaded(task.dag_id.rpartition("__")[0])
+        about = f"{topic(task.run_id, task.task_id)}{task.try_number}"
+        message = _failure(context, pipeline, ledger, task.task_id, _told(context.get("exception")), about)
+        _deliver_patiently(pipeline, message, task.run_id, ledger)
+
+
+def _failure(context: Context, pipeline: Pipeline, ledger: Ledger, step: str, error: str, topic: str) -> Message:
+    from pipelines.notify.events import failure_message
+    from pipelines.notify.reading import safe
+
+    run = context.get("dag_run")  # of a task that was killed Airflow may know less
+    partition, dag = partition_of(run), context["ti"].dag_id.rpartition("__")[2]
+    if _is_backfill(run):  # of hundreds of days that fail alike one is enough
+        topic = f"failure backfill {step} {error.split()[0]} {datetime.now(UTC):%Y-%m-%dT%H}"
+        partition, dag = "", f"backfill ({partition})"
+    return failure_message(pipeline.name, partition, step, error, topic, dag, safe(ledger, pipeline), base_url())
 
 
 def _told(exception: Any) -> str:
     """An error of our own in full, of any other its kind; a task that was killed leaves a text or nothing."""
     if isinstance(exception, BaseException) and not str(exception).startswith("E-"):
         return type(exception).__name__
-    return str(exception or "E-RUN-KILLED task: it was killed or did not answer any more.")
+    from pipelines.notify.failures import KILLED
+
+    return str(exception or KILLED)
 
 
 def tell_approval(context: Context, pipeline: str) -> None:
@@ -170,13 +187,6 @@ def deadline(pipeline: Pipeline) -> DeadlineAlert | None:
     )
 
 
-def silent(run: Any) -> str:
-    """Why nothing is told of a run that went its way; empty when it is."""
-    if os.environ.get(IN_PROCESS):
-        return "run from a terminal: nothing is sent; 'nightshift notify' prints the message"
-    return "a backfill tells only of its failures" if _is_backfill(run) else ""
-
-
 def partition_of(run: Any) -> str:
     """The run's partition, or the empty string; a retrain's is its `as_of`."""
     if run is None:
@@ -205,10 +215,17 @@ def _loaded(name: str) -> tuple[Pipeline, Ledger]:
     return load_pipeline(name, home.config), Ledger(home.ledger_url)
 
 
+def _settings(pipeline: Pipeline) -> Settings:
+    """Those of a pipeline that tells; its file may have lost them since the run began."""
+    if pipeline.notify is None:
+        raise AirflowSkipException("the pipeline's file has no 'notify' any more")
+    return pipeline.notify
+
+
 def _deliver_patiently(pipeline: Pipeline, message: Message, run_id: str, ledger: Ledger) -> None:
     for pause in (*_PAUSES_SECONDS, None):
         try:
-            return deliver(pipeline.notify, message, run_id, ledger)  # type: ignore[arg-type]
+            return deliver(_settings(pipeline), message, run_id, ledger)
         except StorageError:
             if pause is None:
                 raise

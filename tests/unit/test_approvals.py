@@ -31,6 +31,10 @@ CHECKS: list[dict[str, Any]] = [
         },
     },
     {
+        "name": "baseline linear",
+        "numbers": {"metric": "roc_auc", "challenger": 0.85, "other": 0.83, "gain": 0.02, "lower": -0.01},
+    },
+    {
         "name": "slice country=D|E",
         "numbers": {"rows": 1400, "challenger": 0.79, "champion": None, "allowed_loss": 0.05},
     },
@@ -58,6 +62,7 @@ def test_the_question_shows_outcome_risks_numbers_and_where_to_look() -> None:
         "| | challenger | compared with | limit |",
         "|---|---|---|---|",
         r"| roc\_auc against the champion | 0.8500 | 0.8000 | gain +0.0500, at least +0.0200 (over 0.0020 needed) |",
+        r"| roc\_auc against the linear baseline | 0.8500 | 0.8300 | gain +0.0200, at least -0.0100 |",
         r"| slice country=D\|E (1,400 rows) | 0.7900 | not known | loss of 0.0500 allowed |",
         "| calibration error | 0.0300 | 0.0200 | at most 0.1500 |",
         "| error gap gender | 0.0500 | 0.0400 | at most 0.1000 |",
