@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from pipelines.home import Home
 from pipelines.pages import addresses
+from pipelines.pages.known import settings_of
 from pipelines.pages.proposals import ACTIONS
-from pipelines.settings import load_pipeline, pipeline_names
 
 MayStart = Callable[[str], bool]  # of a DAG id: whether Airflow lets this person start it
 _NO_RIGHT = "Your role in Airflow may look, but not start DAGs. An administrator can change that."
@@ -43,13 +43,13 @@ def of_pipeline(home: Home, name: str, may_start: MayStart) -> list[Offer]:
     found = []
     if _trains(home, name):
         found.append(_offer("Retrain now", name, "retrain", "retrain", may_start))
-    if name in pipeline_names(home.config):
+    if settings_of(home, name)[0]:
         found.append(_offer("Start a backfill", name, "backfill", "daily", may_start))
     return found
 
 
 def of_partition(home: Home, name: str, key: str, has_run: bool, is_released: bool, may_start: MayStart) -> list[Offer]:
-    if name not in pipeline_names(home.config):
+    if not settings_of(home, name)[0]:
         return []
     text = "Run this partition again" if has_run else "Run this partition"
     found = [_offer(text, name, "run", "daily", may_start, partition=key)]
@@ -90,4 +90,5 @@ def _offer(text: str, name: str, action: str, family: str, may_start: MayStart, 
 
 
 def _trains(home: Home, name: str) -> bool:
-    return name in pipeline_names(home.config) and load_pipeline(name, home.config).training is not None
+    settings, _ = settings_of(home, name)
+    return settings is not None and settings.training is not None

@@ -96,7 +96,7 @@ def test_a_version_that_never_was_champion_says_why(tmp_path: Path, outcome: str
 def test_what_the_gate_measured_is_drawn_and_told(tmp_path: Path) -> None:
     home = alpha_home(tmp_path)
     two_versions(home)
-    gain = {"gain": 0.12, "lower": 0.05, "upper": 0.2, "confidence": 0.995, "margin": 0.01}
+    gain: dict[str, Any] = {"gain": 0.12, "lower": 0.05, "upper": 0.2, "confidence": 0.995, "margin": 0.01}
     judged(home, check("champion", **gain), check("calibration", passed=False))
     seen = look(home, 2)
     drawings = [str(one["aria-label"]) for one in seen.all("svg")]
@@ -108,7 +108,7 @@ def test_what_the_gate_measured_is_drawn_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("metric", "change"), [("roc_auc", "-0.1 (-0.198 to -0.002)"), ("log_loss", "0.1 (0.002 to")])
 def test_a_slice_that_got_worse_lies_to_the_left(metric: str, change: str) -> None:
     """0.7 after 0.8 is a loss in roc_auc and a gain in log_loss."""
-    numbers = {"rows": 50, "champion": 0.8, "challenger": 0.7, "standard_error": 0.05, "allowed_loss": 0.02}
+    numbers: dict[str, Any] = {"rows": 50, "champion": 0.8, "challenger": 0.7, "standard_error": 0.05, "allowed_loss": 0.02}
     drawn = version.slices([check("slice channel=pos", **numbers), check("champion")], metric)
     assert f"channel=pos (50) {change}" in drawn
     assert "dashed: allowed loss -0.02" in drawn
