@@ -97,6 +97,7 @@ def _inline(svg: str, width: int, height: int, text: str) -> str:
     body = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", body)
     body = re.sub(r"<!--.*?-->\n?\s*", "", body, flags=re.DOTALL)
     body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
+    body = re.sub(r"\s*font-family: [^;\"]*;?", "", body)
     body = body.replace("xlink:href", "href")
     body = re.sub(r"<[^<>]+>", _in_tenths, body)
     body = re.sub(r"\s*\n\s*", " ", body)
