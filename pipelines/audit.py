@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipelines.context import Context
 from pipelines.engine import Engine
-from pipelines.errors import DataError, names
+from pipelines.errors import DataError, shapes
 from pipelines.score import open_model
 from pipelines.settings.tasks import VALUE_TASKS
 from pipelines.staged import Pin, Scores, champion_for, close_pin, pinned, staged_scores, why_nothing
@@ -132,8 +132,9 @@ def _check_keys(engine: Engine, table: ir.Table, pin: Pin, findings: Findings) -
         findings.numbers["doubled_" + "_".join(columns)] = count
         if count:
             first = engine.table(doubled.limit(5, offset=0), order_by=columns).to_pylist()
-            shown = names(",".join(str(row[column]) for column in columns) for row in first)
-            findings.require(False, "KEYS", f"each {', '.join(columns)} must occur once, but {count} do not: {shown}")
+            shown = shapes(",".join(str(row[column]) for column in columns) for row in first)
+            what = f"each {', '.join(columns)} must occur once, but {count} do not; they look like {shown}"
+            findings.require(False, "KEYS", what)
 
 
 def _check_values(context: Context, engine: Engine, table: ir.Table, findings: Findings) -> None:

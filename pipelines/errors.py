@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 _MOST_EXAMPLES = 5
 _LONGEST_VALUE = 80
+_LONGEST_SHAPE = 40
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`""")
+_NUMBER = re.compile(r"\d[\d.,:eE+-]*\d")
+# Where libraries begin to repeat what they were given: SQLAlchemy its statement, pydantic its input.
+_GIVEN = re.compile(r"\[SQL:|\[parameters:|input_value=")
 
 
 class NightshiftError(Exception):
@@ -68,6 +74,27 @@ def names(values: Iterable[object]) -> str:
     items = [quote(value) for value in values]
     rest = len(items) - _MOST_EXAMPLES
     return ", ".join(items[:_MOST_EXAMPLES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def shape(value: object, most: int = _LONGEST_SHAPE) -> str:
+    """What an error or a log may show of a value of a row: 'Ann-17' as 'Xxx-99'; cut after `most` characters."""
+    text = re.sub(r"[^\W\d_]", lambda match: "X" if match[0].isupper() else "x", re.sub(r"\d", "9", str(value)))
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+
+
+def shapes(values: Iterable[object]) -> str:
+    """As `names`, of values of rows: only their shapes, each shape once."""
+    return names(dict.fromkeys(shape(value) for value in values))
+
+
+def without_values(error: BaseException) -> str:
+    """The text of an error that is not ours, fit for a log: libraries quote the values that they stumble over.
+
+    The first line, without what follows `[SQL:` and the like; what stands in quotes and longer numbers by their shape.
+    """
+    line = _GIVEN.split(str(error).strip(), maxsplit=1)[0].partition("\n")[0].strip()
+    line = _QUOTED.sub(lambda match: f"{match[0][0]}{shape(match[0][1:-1])}{match[0][-1]}", line)
+    return f"{type(error).__name__}: {_NUMBER.sub(lambda match: shape(match[0]), line)[:500]}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -64,11 +64,23 @@ def _prepare() -> Any:
         manager.sync_bundles_to_db(session=session)
         session.commit()
         _fail_left_runs(session)
+    _initialize_metrics()
     bundle = next(iter(manager.get_all_dag_bundles()))
     bundle.initialize()
     bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
     sync_bag_to_db(bag, bundle.name, bundle.version)
     return bag
+
+
+def _initialize_metrics() -> None:
+    """As the process of a task does under a scheduler (airflow.sdk.execution_time.task_runner, 3.3.2)."""
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.observability import stats
+    from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
+
+    stats.initialize(
+        factory=get_stats_factory(), export_legacy_names=conf.getboolean("metrics", "legacy_names_on", fallback=False)
+    )
 
 
 def _fail_left_runs(session: Any) -> None:
@@ -288,9 +300,14 @@ class _JsonLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         from datetime import UTC, datetime
 
+        import structlog
+
         moment = datetime.fromtimestamp(record.created, UTC).isoformat()
         line = {"timestamp": moment, "level": record.levelname.lower(), "logger": record.name}
-        return json.dumps(line | {"event": record.getMessage()})
+        line |= {"event": record.getMessage(), **structlog.contextvars.get_contextvars()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
 
 
 if __name__ == "__main__":

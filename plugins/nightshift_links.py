@@ -25,8 +25,12 @@ _KNOWN = "nightshift_known"
 
 def remember(operator: BaseOperator, context: Context, **known: Any) -> None:
     """What the links of this task may lead to; facts add up as the task learns them."""
-    facts = {**getattr(operator, _KNOWN, {}), **known, "run_id": context["run_id"]}
-    setattr(operator, _KNOWN, facts)
+    setattr(operator, _KNOWN, {**remembered(operator), **known, "run_id": context["run_id"]})
+
+
+def remembered(operator: BaseOperator) -> dict[str, Any]:
+    """What a task knew when it ended, or broke off."""
+    return dict(getattr(operator, _KNOWN, {}))
 
 
 class _Link(BaseOperatorLink):
@@ -45,7 +49,7 @@ class _Link(BaseOperatorLink):
         return f"_link_{self._name.lower().replace(' ', '_')}"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        known = getattr(operator, _KNOWN, None) or _of_approval(operator, ti_key)
+        known = remembered(operator) or _of_approval(operator, ti_key)
         if not known:
             return ""
         pipeline = str(getattr(operator, "pipeline", None) or operator.dag_id.rpartition("__")[0])

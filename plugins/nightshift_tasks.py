@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, BaseOperator, BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from nightshift_credentials import use_s3_connection
-from nightshift_links import LINKS, remember
+from nightshift_links import LINKS, remember, remembered
+from nightshift_observability import measured
 from nightshift_resources import IN_PROCESS
 
-from pipelines.errors import NightshiftError
+from pipelines.errors import NightshiftError, without_values
 from pipelines.runs.steps import call_step, latest_clean
 
 if TYPE_CHECKING:
@@ -102,17 +103,28 @@ class StepOperator(BaseOperator):
         remember(self, context, **arguments)
         try:
             use_s3_connection()
-            summary = call_step(
-                self.pipeline, self.partition, context["run_id"], self.step, arguments=arguments, notes=notes
-            )
+            with measured(self.pipeline, self.partition, context["run_id"], self.step) as outcome:
+                outcome |= call_step(
+                    self.pipeline, self.partition, context["run_id"], self.step, arguments=arguments, notes=notes
+                )
         except NightshiftError as error:
             raise _as_airflow(error) from None
-        summary = json.loads(json.dumps(summary, default=str))
+        except Exception as error:
+            # A defect, or a library's own words, which may quote rows: the log gets the place and the shape of it.
+            raise RuntimeError(without_values(error)).with_traceback(error.__traceback__) from None
+        summary = json.loads(json.dumps(outcome, default=str))
         remember(self, context, **summary)
         if summary.get("state") == "skipped":
             context["ti"].xcom_push(key="return_value", value=summary)
             raise AirflowSkipException(str(summary.get("reason", f"nothing to do in '{self.step}'")))
         return dict(summary)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """Asked for by Airflow's OpenLineage provider, and only where lineage is switched on; also after a failure."""
+        from nightshift_lineage import openlineage
+
+        known = remembered(self)
+        return openlineage(self.pipeline, str(known.get("partition") or ""), self.step, known)
 
 
 class Score(StepOperator):

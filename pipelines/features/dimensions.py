@@ -6,7 +6,7 @@ import ibis
 import ibis.expr.types as ir
 
 from pipelines.engine import Engine
-from pipelines.errors import DataError, names
+from pipelines.errors import DataError, shapes
 from pipelines.features.windows import microseconds
 from pipelines.settings.source import Dimension
 
@@ -72,6 +72,6 @@ def _check_unique(
     raise DataError(
         "E-FEATURE-JOIN",
         where,
-        f"dimension '{name}' must have one row per {unique}, got several for {names(keys)}",
+        f"dimension '{name}' must have one row per {unique}, got several for keys like {shapes(keys)}",
         "Nothing was published. Fix the dimension's file, then run 'ingest' and 'build_features' again.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from pipelines.errors import DataError, did_you_mean, names, quote
+from pipelines.errors import DataError, did_you_mean, names, quote, shapes
 from pipelines.settings.source import FileSource, SqlSource
 
 _FIX = "Nothing was published. Fix the file, then clear task 'ingest'."
@@ -25,9 +25,10 @@ def match_columns(found: Sequence[str], source: FileSource | SqlSource, where: s
     if len(found) > source.limits.max_columns:
         raise DataError("E-IN-LIMIT", where, f"at most {source.limits.max_columns} columns are read, got {len(found)}")
     twice = [name for name, count in Counter(found).items() if count > 1]
-    if twice:
-        raise DataError("E-SCHEMA-DUPCOL", where, f"column names must differ, got {names(twice)} more than once", _FIX)
     wanted = spelled(source)
+    if twice:
+        shown = names(twice) if set(found) & set(wanted.values()) else shapes(twice)
+        raise DataError("E-SCHEMA-DUPCOL", where, f"column names must differ, got {shown} more than once", _FIX)
     refuse_missing(list(wanted.values()), found, where)
     extra = [name for name in found if name not in set(wanted.values())]
     if extra and source.extra_columns == "refuse":
@@ -44,9 +45,12 @@ def refuse_missing(declared: Sequence[str], found: Sequence[str], where: str) ->
     if not missing:
         return
     strange = [name for name in found if name not in declared]
+    hint = did_you_mean(missing[0], strange)
+    if len(strange) == len(found) and not hint:  # perhaps the file has no header, and these are values of its first row
+        what = f"none of the {len(declared)} declared columns is in the header, which looks like {shapes(found)}"
+        raise DataError("E-SCHEMA-MISSING", where, what, f"If the file has no header line, it needs one. {_FIX}")
     what = f"column {quote(missing[0])} is" if len(missing) == 1 else f"columns {names(missing)} are"
     beside = f"undeclared: {names(strange)}" if strange else f"found only: {names(found)}"
-    hint = did_you_mean(missing[0], strange)
     raise DataError("E-SCHEMA-MISSING", where, f"{what} missing ({beside})", " ".join(filter(None, [hint, _FIX])))
 
 

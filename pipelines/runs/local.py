@@ -18,6 +18,10 @@ from pipelines.runs.lock import only_orchestrator
 from pipelines.servers.airflow_database import airflow_database
 
 Event = dict[str, Any]
+# Airflow's OpenLineage provider tells of DAG runs through a pool of processes, as fits a scheduler. In one process for
+# everything each run would wait half a minute for the end of that pool; tasks are told of all the same.
+_NO_DAG_EVENTS = '[{"scope": {}, "controls": {"emit_dag_events": false}}]'
+_IN_PROCESS = {"NIGHTSHIFT_IN_PROCESS": "1", "AIRFLOW__OPENLINEAGE__EMISSION_POLICY": _NO_DAG_EVENTS}
 OnEvent = Callable[[Event], None]
 
 
@@ -93,7 +97,7 @@ def local_airflow(home: Home) -> Iterator[LocalAirflow]:
                 stdout=log,
                 stderr=log,
                 pass_fds=[writing],
-                env=airflow_environment(home) | database.variables | {"NIGHTSHIFT_IN_PROCESS": "1"},
+                env=airflow_environment(home) | database.variables | _IN_PROCESS,
                 start_new_session=True,  # Ctrl-C reaches this process, which then ends the child
                 text=True,
             )

@@ -14,9 +14,10 @@ from typing import Any
 
 from pipelines.calls import counted
 from pipelines.context import Context
-from pipelines.errors import DataError, ModelError, NightshiftError
+from pipelines.errors import DataError, ModelError, NightshiftError, without_values
 from pipelines.home import REPOSITORY, Home
 from pipelines.ledger import Ledger
+from pipelines.runs.logs import logged, told
 from pipelines.runs.memory import is_out_of_memory, out_of_memory, plan_attempt
 from pipelines.runs.watchdog import Watch, watched
 from pipelines.settings import load_pipeline
@@ -34,16 +35,27 @@ def open_context(name: str, partition: str, run_id: str, home: Home | None = Non
 
 
 def run_step(
-    context: Context, step: str, work: Callable[[Context], Summary], part: Mapping[str, Any] | None = None
+    context: Context,
+    step: str,
+    work: Callable[[Context], Summary],
+    part: Mapping[str, Any] | None = None,
+    version: int | None = None,
 ) -> Summary:
     """The summary of `work`; its attempt, state, error and peak memory are in the ledger afterwards.
 
     `part` tells tasks apart that run one step for one partition, e.g. `{"shard": 3}`. An attempt after one that ran
-    out of memory works with smaller batches.
+    out of memory works with smaller batches. Log lines carry who and what for, and the model `version` if it has one.
 
     Raises:
         ResourceError: E-RUN-TIMEOUT and E-RUN-MEMORY; an ExhaustedError when smaller batches did not help.
     """
+    with logged(context.name, context.key, step, context.run_id, code_version(), version):
+        return _run(context, step, work, part)
+
+
+def _run(
+    context: Context, step: str, work: Callable[[Context], Summary], part: Mapping[str, Any] | None = None
+) -> Summary:
     plan = plan_attempt(context, step, dict(part or {}), code_version())
     attempt = context.ledger.start_attempt(
         context.name, context.key, step, context.run_id, code_version(), plan.to_summary()
@@ -57,13 +69,13 @@ def run_step(
     except BaseException as error:
         failure = out_of_memory(watch, error, _peak_rss_mib()) if is_out_of_memory(error) else error
         state = "refused" if isinstance(failure, DataError | ModelError) else "failed"
-        text = str(failure) if isinstance(failure, NightshiftError) else f"{type(error).__name__}: {error}"[:2000]
+        text = str(failure) if isinstance(failure, NightshiftError) else without_values(error)
         context.ledger.end_attempt(attempt, state, plan.to_summary(), text, _peak_rss_mib())
         if failure is error:
             raise
         raise failure from error
     context.ledger.end_attempt(attempt, str(summary.get("state", "done")), summary, None, _peak_rss_mib())
-    log.info("%s %s %s: %s", context.name, context.key, step, summary)
+    log.info("%s %s %s: %s", context.name, context.key, step, told(summary))
     return summary
 
 

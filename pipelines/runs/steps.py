@@ -83,7 +83,7 @@ def call_step(
         return {**step_function(step)(given, **(arguments or {})), **(notes or {})}
 
     try:
-        summary = run_step(context, step, work, part=part or None)
+        summary = run_step(context, step, work, part=part or None, version=(arguments or {}).get("version"))
     except NightshiftError:
         _refresh_report(context)
         raise

@@ -16,6 +16,7 @@ from pydantic import Field, PositiveInt
 from pipelines.errors import ConfigError, did_you_mean, names, quote
 from pipelines.home import REPOSITORY
 from pipelines.settings.base import Settings
+from pipelines.settings.observability import Observability
 from pipelines.settings.pipeline import STEPS, Pipeline, Resources
 
 VARIABLE = "NIGHTSHIFT_ENVIRONMENT"
@@ -37,14 +38,20 @@ class Environment(Settings):
         {}, description="slots of Airflow's pools; 'backfill', where it is named, bounds what backfills take of a night"
     )
 
+    observability: Observability = Field(Observability(), description="metrics, lineage and logs for other systems")
+
     def airflow_variables(self) -> dict[str, str]:
         """The settings of Airflow as it reads them from the environment."""
         backfill = {"NIGHTSHIFT_BACKFILL_POOL": "backfill"} if "backfill" in self.pools else {}
-        return backfill | {
-            f"AIRFLOW__{section.upper()}__{key.upper()}": str(value)
-            for section, settings in self.airflow.items()
-            for key, value in settings.items()
-        }
+        return (
+            backfill
+            | self.observability.airflow_variables()
+            | {
+                f"AIRFLOW__{section.upper()}__{key.upper()}": str(value)
+                for section, settings in self.airflow.items()
+                for key, value in settings.items()
+            }
+        )
 
 
 def environment_name() -> str:
@@ -67,7 +74,10 @@ def environment_file(name: str, config: Path) -> Path:
 
 
 def require_variables(environment: Environment, given: Mapping[str, str], name: str) -> None:
-    """Raises ConfigError, E-CONFIG-VARIABLE, when a variable that the environment needs is unset or empty."""
+    """Raises ConfigError, E-CONFIG-VARIABLE, when a variable that the environment needs is unset or empty.
+
+    E-CONFIG-PACKAGE when what `observability` switches on is not installed.
+    """
     missing = [variable for variable in environment.requires if not given.get(variable)]
     if missing:
         raise ConfigError(
@@ -76,6 +86,7 @@ def require_variables(environment: Environment, given: Mapping[str, str], name: 
             f"these variables must be set: {names(missing)}",
             "They hold the addresses of its servers; see docker/.env.example.",
         )
+    environment.observability.require(given, f"environment '{name}'")
 
 
 def require_time(environment: Environment, pipeline: Pipeline) -> None:

@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 
 from pipelines.context import Context
 from pipelines.engine import Engine
-from pipelines.errors import ConfigError, ModelError, names
+from pipelines.errors import ConfigError, ModelError, names, shapes
 from pipelines.features import feature_types
 from pipelines.monitoring.labels import encoded, labelled
 from pipelines.settings.missing import Drop
@@ -102,7 +102,7 @@ def classes_of(context: Context, engine: Engine, rows: ir.Table, training: Train
         raise ModelError(
             "E-TRAIN-LABELS",
             context.where,
-            f"labels of a binary task must be 0 and 1 or two words, got {names(strange)}",
+            f"labels of a binary task must be 0 and 1 or two words, got {len(found)} values like {shapes(strange)}",
             "Name the value that counts as 1 in label.positive, or use task 'multiclass'.",
         )
     return sorted(found, key=_number_first)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime
 from typing import Any
 
-from pipelines.errors import quote
+from pipelines.errors import quote, shape
 
 _MOST_VALUES = 8
 _MASK_CHARS = 40
@@ -35,8 +34,7 @@ def masked(value: Any, most: int = _MASK_CHARS) -> str:
         return str(value)
     if isinstance(value, int | float):
         return f"{value:.6g}"
-    shape = re.sub(r"[^\W\d_]", lambda match: "X" if match[0].isupper() else "x", re.sub(r"\d", "9", str(value)))
-    return shape if len(shape) <= most else f"{shape[:most]}… ({len(shape)} characters)"
+    return shape(value, most)
 
 
 def observed_text(value: Any) -> str | None:

@@ -183,7 +183,7 @@ def test_join_with_two_rows_of_one_key_and_moment_is_refused_with_the_key(tmp_pa
     cards(run, ("c7", "2026-03-01T00:00:00", 1.0, "x"), ("c7", "2026-03-01T00:00:00", 2.0, "x"))
     day(run, row("a", "2026-03-02T10:00:00"))
     with pytest.raises(
-        DataError, match=r"E-FEATURE-JOIN .*'cards' must have one row per card_id and valid_from, .*'c7'"
+        DataError, match=r"E-FEATURE-JOIN .*'cards' must have one row per card_id and valid_from, .*'x9'"
     ):
         build_features(run)
     assert not run.snapshot("features").exists

@@ -174,8 +174,8 @@ def test_before_any_label_arrived_nothing_is_trained(tmp_path):
     [
         pytest.param([0, 0], "E-TRAIN-LABELS.*at least two values, got one", id="one class"),
         pytest.param([None, None], "E-TRAIN-ROWS", id="all null"),
-        pytest.param([1, 2], "E-TRAIN-LABELS.*must be 0 and 1 or two words, got '2'", id="not 0 and 1"),
-        pytest.param([0, 7], "E-TRAIN-LABELS.*got '7'.*label.positive", id="a third value"),
+        pytest.param([1, 2], "E-TRAIN-LABELS.*must be 0 and 1 or two words, got 2 values like '9'", id="not 0 and 1"),
+        pytest.param([0, 7], "E-TRAIN-LABELS.*got 2 values like '9'.*label.positive", id="a third value"),
     ],
 )
 def test_labels_that_make_no_model_are_refused(tmp_path, labels, message):
