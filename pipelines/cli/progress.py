@@ -58,9 +58,10 @@ class Progress:
             self._day(event)
 
     def _day(self, event: dict[str, Any]) -> None:
-        from pipelines.report.status import status
+        from pipelines.report.nights import nights
 
-        rows = [row for row in status(self._home, self._name)["partitions"] if row["partition"] == event["partition"]]
+        key = event["partition"]
+        rows = nights(Ledger(self._home.ledger_url), {self._name: (key, key)}, drift_numbers=False)[self._name]
         row = rows[0] if rows else {"state": event["state"]}
         state = row["state"] if event["state"] == "success" else ("refused" if _is_refusal(event) else "failed")
         self._states[state] += 1

@@ -22,13 +22,15 @@ def status(
 ) -> None:
     """Show what happened: rows, scores, releases, models and drift per partition, and why the champion is champion."""
     from pipelines.cli import state_page
-    from pipelines.report.status import pipelines_known
+    from pipelines.report.status import in_brief, pipelines_known
     from pipelines.report.status import status as state_of
 
     home = used_home(context)
+    if name is None and json:
+        show.as_json([state_of(home, known) for known in pipelines_known(home)])
+        return
     if name is None:
-        states = [state_of(home, known) for known in pipelines_known(home)]
-        show.as_json(states) if json else state_page.overview(states)
+        state_page.overview(in_brief(home, last))
         return
     require_known(home, name)
     state = state_of(home, name, last)

@@ -13,7 +13,7 @@ _INDENT = 10  # of what is told of a partition, under its name
 
 
 def overview(states: Sequence[State]) -> None:
-    """One line per pipeline: champion, newest partition, what needs a person."""
+    """One line per pipeline: champion, newest partition, how many of the newest ones stopped."""
     rows = []
     for state in states:
         newest = state["partitions"][0] if state["partitions"] else None
@@ -22,7 +22,7 @@ def overview(states: Sequence[State]) -> None:
             [
                 show.escaped(state["pipeline"]),
                 f"v{state['champion']['version']}" if state["champion"] else "[dim]none[/dim]",
-                show.count(len(state["partitions"])),
+                show.count(state["count"]),
                 newest["partition"] if newest else "[dim]-[/dim]",
                 show.coloured(newest["state"]) if newest else "[dim]never run[/dim]",
                 show.coloured(newest["drift"]) if newest else "[dim]-[/dim]",

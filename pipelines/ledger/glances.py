@@ -83,6 +83,12 @@ class Glances(Transactions):
         rows = self._rows(select(func.min(table.c.partition).label("key")).where(table.c.pipeline == pipeline))
         return rows[0]["key"] if rows else None
 
+    def partition_counts(self) -> dict[str, int]:
+        """By pipeline how many partitions were ever accounted for."""
+        table = schema.accounting
+        counted = select(table.c.pipeline, func.count().label("count")).group_by(table.c.pipeline)
+        return {row["pipeline"]: row["count"] for row in self._rows(counted)}
+
     def accounting_within(self, spans: Spans) -> list[Row]:
         return self._within(schema.accounting, spans)
 

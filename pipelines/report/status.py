@@ -46,6 +46,24 @@ def status(home: Home, pipeline: str, last: int | None = None) -> dict[str, Any]
     }
 
 
+def in_brief(home: Home, last: int) -> list[dict[str, Any]]:
+    """Of every pipeline `pipeline`, `champion` (with its version alone, or None), the newest `last` of its
+    `partitions` without drift's numbers, and their number `count` over all time."""
+    ledger = Ledger(home.ledger_url)
+    names = pipelines_known(home, ledger)
+    champions, counts = ledger.newest_champions(names), ledger.partition_counts()
+    seen = nights(ledger, newest_spans(ledger, names, last), drift_numbers=False)
+    return [
+        {
+            "pipeline": name,
+            "champion": {"version": champions[name]["version"]} if name in champions else None,
+            "partitions": seen[name][:last],
+            "count": counts.get(name, 0) + sum(night["accounting"] is None for night in seen[name]),
+        }
+        for name in names
+    ]
+
+
 def pipelines_known(home: Home, ledger: Ledger | None = None) -> list[str]:
     """Names of the configured pipelines and of those that only the ledger still knows, in order."""
     from pipelines.settings import pipeline_names
