@@ -108,7 +108,13 @@ def test_what_the_gate_measured_is_drawn_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("metric", "change"), [("roc_auc", "-0.1 (-0.198 to -0.002)"), ("log_loss", "0.1 (0.002 to")])
 def test_a_slice_that_got_worse_lies_to_the_left(metric: str, change: str) -> None:
     """0.7 after 0.8 is a loss in roc_auc and a gain in log_loss."""
-    numbers: dict[str, Any] = {"rows": 50, "champion": 0.8, "challenger": 0.7, "standard_error": 0.05, "allowed_loss": 0.02}
+    numbers: dict[str, Any] = {
+        "rows": 50,
+        "champion": 0.8,
+        "challenger": 0.7,
+        "standard_error": 0.05,
+        "allowed_loss": 0.02,
+    }
     drawn = version.slices([check("slice channel=pos", **numbers), check("champion")], metric)
     assert f"channel=pos (50) {change}" in drawn
     assert "dashed: allowed loss -0.02" in drawn
