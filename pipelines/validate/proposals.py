@@ -242,7 +242,8 @@ def _order(lower: str, upper: str, partitions: int) -> Proposal:
 
     return Proposal(
         "expect_column_pair_values_a_to_be_greater_than_b",
-        {"column_A": upper, "column_B": lower, "or_equal": True},
+        # Of rows with both: to compare a missing whole number is an error to Great Expectations.
+        {"column_A": upper, "column_B": lower, "or_equal": True, "ignore_row_if": "either_value_is_missing"},
         "order",
         f"{upper} was at least {lower} in every row of {partitions} partitions",
         holds,

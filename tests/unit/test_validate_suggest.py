@@ -57,7 +57,8 @@ def test_rules_say_what_the_history_shows_with_headroom() -> None:
     assert found["order_id_length"] == {"column": "order_id", "min_value": 5, "max_value": 5}
     assert found["order_id_form"]["regex"] == r"^(?:[^\W\d_]+\d+\-\d+)$"
     assert found["amount_range"] == {"column": "amount", "min_value": 5.0, "max_value": 25.0}  # 10 to 20, half on top
-    assert found["arrived_sent_order"] == {"column_A": "arrived", "column_B": "sent", "or_equal": True}
+    kept = {"or_equal": True, "ignore_row_if": "either_value_is_missing"}
+    assert found["arrived_sent_order"] == {"column_A": "arrived", "column_B": "sent", **kept}
     assert "amount_sent_order" not in found
     assert [name for name in found if name.startswith("at_")] == ["at_given"]
 
