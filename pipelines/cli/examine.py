@@ -21,18 +21,9 @@ from pipelines.home import REPOSITORY, Home
 _NEEDED_PYTHON = (3, 11)
 _FEW_GIB = 5.0
 _IMPORT_TIMEOUT_SECONDS = 300
-# Names that differ between the package index and the import statement.
-_MODULES = {
-    "apache-airflow": "airflow",
-    "apache-airflow-providers-standard": "airflow.providers.standard",
-    "great-expectations": "great_expectations",
-    "xgboost-cpu": "xgboost",
-    "scikit-learn": "sklearn",
-    "ibis-framework": "ibis",
-    "PyYAML": "yaml",
-    "Jinja2": "jinja2",
-    "SQLAlchemy": "sqlalchemy",
-}
+_PROVIDERS = "apache-airflow-providers-"
+# Airflow's own package has no files but its description.
+_MODULES = {"apache-airflow": "airflow"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +109,7 @@ def _installed(name: str) -> str | None:
 
 def _import_errors(names: list[str]) -> dict[str, str]:
     """Error by library. One child for all: a broken native library must not take this process with it."""
-    modules = {name: _MODULES.get(name, name.replace("-", "_")) for name in names}
+    modules = {name: _module(name) for name in names}
     code = (
         "import importlib, sys\n"
         "for name in sys.argv[1:]:\n"
@@ -139,6 +130,19 @@ def _import_errors(names: list[str]) -> dict[str, str]:
     except subprocess.TimeoutExpired:
         return {names[0]: f"importing all libraries took more than {_IMPORT_TIMEOUT_SECONDS} s"}
     return _read_import_errors(child.stdout, child.returncode, {module: name for name, module in modules.items()})
+
+
+def _module(name: str) -> str:
+    """What one writes behind `import` for a distribution: of the modules that it brings the one that is named alike."""
+    if name.startswith(_PROVIDERS):
+        return f"airflow.providers.{name.removeprefix(_PROVIDERS).replace('-', '.')}"
+    alike = name.lower().replace("-", "_")
+    brought = {
+        module
+        for module, distributions in metadata.packages_distributions().items()
+        if alike in {one.lower().replace("-", "_") for one in distributions} and module[0].isalpha()
+    }
+    return _MODULES.get(name) or (alike if alike in brought else min(brought, default=alike))
 
 
 def _read_import_errors(output: str, returncode: int, names: dict[str, str]) -> dict[str, str]:
@@ -242,13 +246,13 @@ def _configuration(home: Home) -> Iterator[Finding]:
 
 
 def _unset_variables(home: Home) -> dict[str, list[str]]:
-    """Names in `${...}` of source paths that the environment lacks, with the pipelines that use them."""
+    """Names in `${...}` of source paths that neither environment nor home know, with the pipelines that use them."""
     from pipelines.settings.pipeline import variables_in
 
     found: dict[str, list[str]] = {}
     for path in sorted((home.config / "pipelines").glob("*.yaml")):
         for variable in sorted(set(variables_in(path.read_text(errors="replace")))):
-            if variable not in os.environ and variable not in home.environment():
+            if variable not in os.environ and variable not in {*home.environment(), "NIGHTSHIFT_STORAGE"}:
                 found.setdefault(variable, []).append(path.stem)
     return found
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.cli.app import _hoisted, exit_code
-from pipelines.cli.examine import _port, _read_import_errors, _unset_variables, examine
+from pipelines.cli.examine import _module, _port, _read_import_errors, _unset_variables, examine
 from pipelines.errors import ConfigError, DataError, ModelError, StorageError
 from pipelines.home import Home
 from pipelines.launch import cluster
@@ -152,6 +152,21 @@ def test_doctor_fails_where_the_home_cannot_be(tmp_path: Path) -> None:
     assert states["home"] == "fail"
     assert states["Python"] == "ok"
     assert states["configuration"] == "fail"  # configs/features holds a broken group
+
+
+@pytest.mark.parametrize(
+    ("distribution", "module"),
+    [
+        ("apache-airflow", "airflow"),
+        ("apache-airflow-providers-common-sql", "airflow.providers.common.sql"),
+        ("pillow", "PIL"),
+        ("psycopg2-binary", "psycopg2"),
+        ("PyYAML", "yaml"),
+        ("duckdb", "duckdb"),
+    ],
+)
+def test_doctor_knows_what_a_library_is_called_in_code(distribution: str, module: str) -> None:
+    assert _module(distribution) == module
 
 
 def test_doctor_names_the_library_that_killed_the_import() -> None:
