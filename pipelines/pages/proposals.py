@@ -109,8 +109,8 @@ def _retrain(home: Home, pipeline: Pipeline, given: Given) -> Proposal:  # noqa:
 
 
 def _backfill(home: Home, pipeline: Pipeline, given: Given) -> Proposal:
-    known = [row["partition"] for row in Ledger(home.ledger_url).accounting(pipeline.name)]
-    first, last = given.get("first", min(known, default="")), given.get("last", max(known, default=""))
+    known = Ledger(home.ledger_url).ends(pipeline.name)
+    first, last = given.get("first", known[0] or ""), given.get("last", known[1] or "")
     return Proposal(
         pipeline.name,
         "backfill",
@@ -163,8 +163,8 @@ def _rollback(home: Home, pipeline: Pipeline, given: Given) -> Proposal:
         f"Put version {version} back",
         (
             f"Version {version} takes the place of version {now}: it scores every partition that was not scored yet.",
-            f"Scores that are released already stay as they are, also those of version {now}. To have them scored "
-            "anew, take them back and run their partitions again.",
+            f"Scores that are released already stay as they are, also those of version {now}: each partition keeps "
+            "the champion of its time. What must not be read any more can be taken back on its page.",
             "Your name and the reason are kept in the history. The next retrain has to beat this version.",
         ),
         addresses.version(pipeline.name, version),
