@@ -10,7 +10,7 @@ _MOST_EXAMPLES = 5
 _LONGEST_VALUE = 80
 _LONGEST_SHAPE = 40
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`""")
-_NUMBER = re.compile(r"\d[\d.,:eE+-]*\d")
+_NUMBER = re.compile(r"(?<![A-Za-z_])\d[\d.,:eE+-]*\d")
 # Where libraries begin to repeat what they were given: SQLAlchemy its statement, pydantic its input.
 _GIVEN = re.compile(r"\[SQL:|\[parameters:|input_value=")
 
