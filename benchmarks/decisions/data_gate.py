@@ -35,7 +35,9 @@ from benchmarks.decisions.daily_feeds import (
 )
 from benchmarks.decisions.data_errors import Injected
 from pipelines.validate.anomaly import Judge, Past
-from pipelines.validate.profile import Profile, orders_of, profile, profile_column
+from pipelines.validate.coded import coded
+from pipelines.validate.profile import Profile, described_column, orders_of, profile
+from pipelines.validate.relations import relations_of
 
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5, 0.8)
 WARM_UP, HISTORY = 60, 365  # `min_history` and `history_partitions` of the settings
@@ -76,9 +78,9 @@ def judged(feed: Feed, errors: Sequence[Injected], clean_days: int, spoilt_days:
 
 def _again(clean: Profile, rows: pa.Table, error: Injected, key: str) -> Profile:
     """The profile of spoilt rows; columns that the error does not touch look as before."""
-    touched = error.columns or rows.column_names
-    columns = {name: profile_column(rows.column(name), start_of(key)) for name in touched}
-    return Profile(rows.num_rows, {**clean.columns, **columns}, orders_of(rows))
+    columns = {name: coded(rows.column(name), start_of(key)) for name in rows.column_names}
+    described = {name: described_column(columns[name]) for name in error.columns or rows.column_names}
+    return Profile(rows.num_rows, {**clean.columns, **described}, orders_of(rows), relations_of(columns))
 
 
 def _scores(scorers: Sequence[Scorer], found: Profile) -> tuple[float, ...]:

@@ -24,10 +24,12 @@ _UNJUDGED = 10  # first partitions, whose forecasts rest on too little
 _TAIL = 0.9  # quantile of the misses that sets the scale, as that of a normal law
 _LARGE_MISSES = 3.5  # what a miss as large as the second largest ever counts: one bad day must not widen the limits
 _LARGEST = 2
-# Noise below which nothing is told: of a share half a standard error of its arcsine, of others 2 % (counts 5 %).
+# Noise below which nothing is told: of a share half a standard error of its arcsine, of others 2 % (counts 5 %, and
+# 0.05 of the inverse hyperbolic tangent of a correlation).
 _SHARE_NOISE, _NUMBER_NOISE, _COUNT_NOISE = 0.25, 0.02, 0.05
 # Measured on real feeds (docs/data_gate.md) for some 200 statistics; the largest of more is larger by chance.
 _LIMIT, _LIMIT_STATISTICS, _FEWEST = 6.0, 200, 20
+_MOST_RELATED = 0.999  # a correlation of 1 would lie at infinity
 _MOST_FINDINGS = 5
 
 
@@ -88,10 +90,11 @@ class Judge:
     @classmethod
     def of(cls, history: Sequence[Past], season: int | None) -> Judge:
         """Of accepted partitions, oldest first, at least 11; `season` is that of the partition in question."""
-        past = series([one.profile for one in history])
+        seasons = [one.season for one in history]
+        past = series([one.profile for one in history], seasons, season)
         units = _units(past)
         table = _filled(transformed(past, past.table, units))
-        return cls(past, units, forecast_next(table, [one.season for one in history], season))
+        return cls(past, units, forecast_next(table, seasons, season))
 
     def __call__(self, found: Profile) -> Judgement:
         """How unlike the partitions before it `found` is."""
@@ -138,21 +141,23 @@ def transformed(past: Series, values: np.ndarray, units: np.ndarray) -> np.ndarr
     """Values `(..., n_statistics)` on scales on which noise is alike at every level.
 
     Shares by the arcsine of their root, counts by their logarithm, others by the inverse hyperbolic sine of their
-    ratio to `units`: a logarithm for large values that lets zero and negative ones pass.
+    ratio to `units`: a logarithm for large values that lets zero and negative ones pass; correlations by the inverse
+    hyperbolic tangent (Fisher 1915).
     """
     scales = np.array(past.scales)
     with np.errstate(invalid="ignore"):
         share = np.arcsin(np.sqrt(np.clip(values, 0, 1)))
         count = np.log1p(np.maximum(values, 0))
-    return np.where(scales == "share", share, np.where(scales == "count", count, np.arcsinh(values / units)))
+        relation = np.arctanh(np.clip(values, -_MOST_RELATED, _MOST_RELATED))
+    others = np.where(scales == "relation", relation, np.arcsinh(values / units))
+    return np.where(scales == "share", share, np.where(scales == "count", count, others))
 
 
 def _back(past: Series, values: np.ndarray, units: np.ndarray) -> np.ndarray:
     scales = np.array(past.scales)
     share, count = np.sin(np.clip(values, 0, math.pi / 2)) ** 2, np.expm1(np.minimum(values, 40))
-    return np.where(
-        scales == "share", share, np.where(scales == "count", count, np.sinh(np.clip(values, -40, 40)) * units)
-    )
+    others = np.where(scales == "relation", np.tanh(values), np.sinh(np.clip(values, -40, 40)) * units)
+    return np.where(scales == "share", share, np.where(scales == "count", count, others))
 
 
 def _units(past: Series) -> np.ndarray:
@@ -214,7 +219,8 @@ def _spread(misses: np.ndarray) -> np.ndarray:
 def _noise(past: Series, rows: int) -> np.ndarray:
     scales = np.array(past.scales)
     share = _SHARE_NOISE / math.sqrt(max(rows, 1))
-    return np.where(scales == "share", share, np.where(scales == "count", _COUNT_NOISE, _NUMBER_NOISE))
+    other = np.where((scales == "count") | (scales == "relation"), _COUNT_NOISE, _NUMBER_NOISE)
+    return np.where(scales == "share", share, other)
 
 
 def _finding(past: Series, at: int, found: float, expected: float, score: float) -> Finding:

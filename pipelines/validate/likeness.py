@@ -32,6 +32,7 @@ _PHRASES = {
     "new": "the share of values never seen before",
     "new_pattern": "the share of texts of a form never seen before",
     "mixture": "the difference to the most similar mixture of its values so far",
+    "outside": "the share of rows that other partitions have before its first or after its last time",
     "zero": "the share of zeros",
     "negative": "the share of negative numbers",
     "whole": "the share of whole numbers",
@@ -107,6 +108,10 @@ def _phrase(statistic: str) -> str:
     name, _, of = statistic.partition(":")
     if name == "below":
         return f"the share of rows in which it is less than {of}"
+    if name == "differs":
+        return f"the share of rows in which it is not what most rows with the same {of} have"
+    if name == "follows":
+        return f"how far it rises and falls with {of} (rank correlation)"
     if name == "value":
         return f"the share of the value {of if _is_number(of) else masked(of)}"
     if name == "pattern":

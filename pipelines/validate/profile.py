@@ -12,18 +12,19 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from heapq import nsmallest
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.validate.coded import Coded, Kind, coded
+from pipelines.validate.relations import Relation, relations_of
 from pipelines.validate.text_statistics import patterns_of, text_statistics
 
-Kind = Literal["number", "time", "text", "size"]
 Counted = tuple[str, int]
 
-VERSION = "profile/1"
+VERSION = "profile/2"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _TOP = 30  # most frequent values, and patterns of texts, that are kept
 _SAMPLE = 256  # hashes of distinct values: all of them up to here, above it those that are smallest
@@ -72,11 +73,12 @@ class Order:
 
 @dataclass(frozen=True)
 class Profile:
-    """All columns of one partition, and the orders of those that can be compared."""
+    """All columns of one partition, the orders of those that can be compared, and how the first ones hang together."""
 
     rows: int
     columns: dict[str, ColumnProfile] = field(default_factory=dict)
     orders: tuple[Order, ...] = ()
+    relations: tuple[Relation, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -84,7 +86,8 @@ class Profile:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Profile:
         columns = {name: _column(found) for name, found in document["columns"].items()}
-        return cls(document["rows"], columns, tuple(Order(**found) for found in document["orders"]))
+        orders = tuple(Order(**found) for found in document["orders"])
+        return cls(document["rows"], columns, orders, tuple(Relation(**found) for found in document["relations"]))
 
 
 def profile(rows: pa.Table, start: datetime) -> Profile:
@@ -94,8 +97,9 @@ def profile(rows: pa.Table, start: datetime) -> Profile:
         rows: one partition of `raw`, declared columns only.
         start: when the partition begins (aware). Times are judged by their distance from it, in seconds.
     """
-    columns = {name: profile_column(rows.column(name), start) for name in rows.column_names}
-    return Profile(rows.num_rows, columns, orders_of(rows))
+    columns = {name: coded(rows.column(name), start) for name in rows.column_names}
+    described = {name: described_column(column) for name, column in columns.items()}
+    return Profile(rows.num_rows, described, orders_of(rows), relations_of(columns))
 
 
 def orders_of(rows: pa.Table) -> tuple[Order, ...]:
@@ -124,12 +128,12 @@ def _order(rows: pa.Table, first: str, second: str) -> Order | None:
 
 def profile_column(column: pa.ChunkedArray | pa.Array, start: datetime) -> ColumnProfile:
     """One column: texts by their letters, images by their size, times and everything else as numbers."""
-    kind, plain = _plain(column, start)
-    counted = pc.value_counts(plain.drop_null() if plain.null_count else plain)
-    values, counts = counted.field("values"), counted.field("counts")
-    order = pc.sort_indices(values)
-    values, counts = values.take(order), counts.take(order).to_numpy()
-    rows, filled, texts = len(plain), int(counts.sum()), _texts(values)
+    return described_column(coded(column, start))
+
+
+def described_column(column: Coded) -> ColumnProfile:
+    kind, values, counts = column.kind, column.values, column.counts
+    rows, filled, texts = len(column.codes), int(counts.sum()), _texts(values)
     found: dict[str, float] = {"missing": _share(rows - filled, rows)}
     patterns: tuple[Counted, ...] = ()
     if filled:
@@ -140,22 +144,6 @@ def profile_column(column: pa.ChunkedArray | pa.Array, start: datetime) -> Colum
     return ColumnProfile(
         kind, rows, len(counts), statistics, _most_frequent(texts, counts), patterns, _sample(texts, counts)
     )
-
-
-def _plain(column: pa.ChunkedArray | pa.Array, start: datetime) -> tuple[Kind, pa.Array]:
-    """Texts, or numbers without NaN and infinities."""
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if pa.types.is_string(whole.type) or pa.types.is_large_string(whole.type):
-        return "text", whole
-    if pa.types.is_binary(whole.type) or pa.types.is_large_binary(whole.type):
-        return "size", pc.binary_length(whole).cast(pa.float64())
-    if pa.types.is_date(whole.type):
-        whole = whole.cast(pa.timestamp("us"))
-    if pa.types.is_timestamp(whole.type):
-        since = pc.subtract(whole.cast(pa.timestamp("us", "UTC")).cast(pa.int64()), int(start.timestamp() * 1_000_000))
-        return "time", pc.divide(since.cast(pa.float64(), safe=False), 1e6)
-    numbers = (whole.cast(pa.int8()) if pa.types.is_boolean(whole.type) else whole).cast(pa.float64(), safe=False)
-    return "number", pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 
 
 def _moments(values: np.ndarray, counts: np.ndarray) -> dict[str, float]:

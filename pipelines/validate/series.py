@@ -9,21 +9,23 @@ from typing import Literal
 
 import numpy as np
 
+from pipelines.validate.coverage import OUTSIDE, comparable, outside, outside_as_they_came, quantiles_of
 from pipelines.validate.profile import ColumnProfile, Profile
+from pipelines.validate.relations import Relationship, statistics_of, strong
 
-Scale = Literal["share", "count", "number"]
+Scale = Literal["share", "count", "number", "relation"]
 
 ROWS = ("", "rows")
 _COMPARED = ("new", "new_pattern", "mixture")  # with what was known before
 _SHARES = frozenset(
     [
-        *("missing", "distinct", "most_frequent", "largest_rare", "zero", "negative", "whole"),
+        *("missing", "distinct", "most_frequent", "largest_rare", "zero", "negative", "whole", OUTSIDE),
         *("blank", "digits", "upper", "lower", "spaces", "other", *_COMPARED),
     ]
 )
 # Statistics of one value, pattern or other column: `value:DE` is the share of rows that hold DE, `below:end` that of
 # the rows in which the column is less than `end`.
-_NAMED = ("value", "pattern", "below")
+_NAMED = ("value", "pattern", "below", "differs")
 _MOST_NAMED = 10  # values or patterns of a column that are followed one by one
 _LEAST_SHARE = 0.01  # of rows over the whole history; rarer ones are not followed
 _FEW_VALUES = 20  # a column with no more distinct values in its history is judged by their shares alone
@@ -59,40 +61,58 @@ class Series:
     scales: tuple[Scale, ...]
     table: np.ndarray
     references: dict[str, Reference]
+    relations: frozenset[Relationship]
+    hours: dict[str, np.ndarray]  # of each time column the quantiles of the partitions it is compared with
 
     def of(self, profile: Profile) -> np.ndarray:
         """The same statistics `(n_statistics,)` of another partition, seen from the end of this history."""
-        found = _statistics(profile, self.references)
+        found = _statistics(profile, self.references, self.relations)
         for column, reference in self.references.items():
             if column in profile.columns and profile.columns[column].values:
                 found |= {(column, key): value for key, value in _seen_now(profile.columns[column], reference).items()}
+        for column, others in self.hours.items():
+            if column in profile.columns:
+                found[column, OUTSIDE] = outside(profile.columns[column], others)
         return np.array([found.get(name, np.nan) for name in self.names])
 
 
-def series(history: Sequence[Profile]) -> Series:
-    """The statistics of these partitions, oldest first; of the columns that the newest one has."""
-    columns = list(history[-1].columns)
-    references = {
-        name: _reference([past.columns[name] for past in history if name in past.columns]) for name in columns
-    }
-    rows = [_statistics(past, references) for past in history]
-    for name in columns:
-        earlier = _as_they_came([past.columns.get(name) for past in history], references[name])
+def series(history: Sequence[Profile], seasons: Sequence[int | None], season: int | None) -> Series:
+    """The statistics of these partitions, oldest first; of the columns that the newest one has.
+
+    `seasons` are theirs (weekday, hour; None: there is none), `season` that of the partition to be compared with them.
+    """
+    references: dict[str, Reference] = {}
+    hours: dict[str, np.ndarray] = {}
+    relations = strong(history)
+    for name in history[-1].columns:
+        references[name] = _reference([past.columns[name] for past in history if name in past.columns])
+    rows = [_statistics(past, references, relations) for past in history]
+    for name, reference in references.items():
+        columns = [past.columns.get(name) for past in history]
+        earlier = _as_they_came(columns, reference)
+        if history[-1].columns[name].kind == "time":
+            hours[name] = comparable(quantiles_of(columns), seasons, season)
+            for now, share in zip(earlier, outside_as_they_came(columns, seasons), strict=True):
+                now[OUTSIDE] = share
         for row, found in zip(rows, earlier, strict=True):
             row |= {(name, key): value for key, value in found.items()}
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     table = np.array([[row.get(name, np.nan) for name in names] for row in rows])
-    return Series(names, tuple(_scale(name) for _, name in names), table, references)
+    return Series(names, tuple(_scale(name) for _, name in names), table, references, relations, hours)
 
 
 def _scale(name: str) -> Scale:
     if name in _SHARES or name.partition(":")[0] in _NAMED:
         return "share"
+    if name.startswith("follows:"):
+        return "relation"
     return "count" if name in ("rows", "distinct_count") else "number"
 
 
-def _statistics(profile: Profile, references: Mapping[str, Reference]) -> dict[Statistic, float]:
-    found: dict[Statistic, float] = {ROWS: float(profile.rows)}
+def _statistics(
+    profile: Profile, references: Mapping[str, Reference], relations: frozenset[Relationship]
+) -> dict[Statistic, float]:
+    found: dict[Statistic, float] = {ROWS: float(profile.rows), **statistics_of(profile.relations, relations)}
     plain = {name for name, reference in references.items() if reference.few is None}
     for order in profile.orders:
         if order.first in plain and order.second in plain:
@@ -110,7 +130,8 @@ def _of_column(column: ColumnProfile, reference: Reference) -> dict[str, float]:
         return found
     if reference.few is not None:
         return found
-    found |= {f"value:{value}": top.get(value, 0) / filled for value in reference.values}
+    if column.kind == "text":  # of numbers it is noise: how many pieces cost just 2.10 tells nothing of the day
+        found |= {f"value:{value}": top.get(value, 0) / filled for value in reference.values}
     found["largest_rare"] = max((top[one] for one in top if one not in reference.values), default=0) / filled
     found |= column.statistics | {"distinct_count": float(column.distinct)}
     found |= {f"pattern:{one}": patterns.get(one, 0) / filled for one in reference.patterns}
