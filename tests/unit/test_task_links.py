@@ -39,6 +39,16 @@ def decided(home: Home, kind: str, run_id: str = RUN, version: int | None = None
     )
 
 
+@pytest.mark.parametrize(
+    ("page", "place"),
+    [("partition", "quarantine"), ("partition", "release"), ("partition", "decisions"), ("version", "gate")],
+)
+def test_the_place_of_a_page_that_a_link_names_is_there(page: str, place: str) -> None:
+    """A browser shows the page's top for a place that it does not have, without a word."""
+    templates = Path(made.__file__).parent / "templates"
+    assert f'id="{place}"' in (templates / f"{page}.html.j2").read_text()
+
+
 def test_pages_need_only_names(home: Home) -> None:
     assert made.pipeline_page(task(home, "")) == "/nightshift/pipeline/alpha"
     assert made.partition_page(task(home)) == "/nightshift/partition/alpha/2026-03-02"
