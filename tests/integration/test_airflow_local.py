@@ -37,7 +37,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     os.environ.update(clean)
     os.environ |= {"FAKE_STEPS": str(root / "wishes"), "PYTHONPATH": str(REPOSITORY / "tests" / "fake_steps" / "site")}
     (root / "wishes").mkdir()
-    yield Home(root / "home", write_config(root, alpha=AUTO, gamma=SHARED.replace("name: alpha", "name: gamma")))
+    asks = "notify: {to: [nowhere], late_after_minutes: 1}\nresources:"
+    gamma = SHARED.replace("name: alpha", "name: gamma").replace("resources:", asks)
+    yield Home(root / "home", write_config(root, alpha=AUTO, gamma=gamma))
     os.environ.clear()
     os.environ.update(before)
 
@@ -164,6 +166,22 @@ def test_approval_waits_for_a_person(airflow: LocalAirflow) -> None:
     event = airflow.run("gamma__retrain", DAYS[0], {"trigger": "test"})
     assert event["state"] == "awaiting_input"
     assert sum(call["step"] == "promote" for call in fake_steps.calls()) == before
+
+
+def test_a_run_from_a_terminal_sends_nothing(airflow: LocalAirflow) -> None:
+    """Neither at its end nor of its failure: somebody sits in front of it. (There is no such connection.)"""
+    told: list[str] = []
+
+    def note(event: dict[str, Any]) -> None:
+        if event["event"] == "task" and event["task_id"] == "notify" and event["state"] != "started":
+            told.append(event["state"])
+
+    wish(f"validate.{DAYS[0]}", "fail")
+    failed = airflow.run("gamma__daily", DAYS[0], {"partition_key": DAYS[0]}, note)
+    (fake_steps.folder() / f"validate.{DAYS[0]}").unlink()
+    repaired = airflow.run("gamma__daily", DAYS[0], {"partition_key": DAYS[0]}, note)
+    assert (failed["state"], repaired["state"]) == ("failed", "success")
+    assert told == ["skipped", "skipped"]
 
 
 def test_missing_history_is_an_error_and_no_endless_wait(airflow: LocalAirflow) -> None:

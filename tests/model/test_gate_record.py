@@ -57,6 +57,12 @@ def test_a_decision_keeps_every_number_and_the_exact_holdout_and_a_retry_decides
     assert numbers["tests_per_year"] == pytest.approx(365 + 365 / 4, abs=1)
     assert numbers["alpha"] == pytest.approx(2.0 / numbers["tests_per_year"])
     assert numbers["holdout"]["partitions"] == [DAYS[3]]
+    # The first champion is always a risk, and so is a day of which no validation is recorded, as here.
+    assert numbers["risks"] == first["risks"]
+    assert [risk.split(":")[0] for risk in first["risks"]] == [
+        "it would be the first champion",
+        "whether the data gate warned on a day of its training or holdout cannot be told",
+    ]
     assert {"rows apart", "features alone", "duplicates", "scores"} <= {one["name"] for one in numbers["checks"]}
     with registry(run) as client:
         mlflow_run = run.ledger.model(run.name, version)["mlflow_run_id"]
