@@ -12,7 +12,7 @@ from pipelines.pages.version_facts import version_facts
 from pipelines.report import plots
 from pipelines.report.experiments import direction_of
 
-_MOST_IMPORTANT = 15
+_MOST_IMPORTANT = 10
 _NORMAL_95 = 1.96
 
 
