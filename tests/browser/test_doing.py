@@ -74,7 +74,8 @@ def test_a_person_reads_the_decision_and_approves_the_promotion(page: Page, up: 
     ledger = Ledger(Home.resolve(up.home).ledger_url)
     before = ledger.champions(NAME)[-1]
     page.goto(f"/nightshift/pipeline/{NAME}")
-    page.get_by_role("button", name="Retrain now").click()
+    page.get_by_role("link", name="Retrain now").click()
+    page.get_by_role("button", name="Retrain now").click()  # of the page that says what will happen
     wait_for("the question", lambda: waiting(page), 400)
     page.goto("/")
     page.get_by_role("button", name="Browse").click()
