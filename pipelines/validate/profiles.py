@@ -25,7 +25,7 @@ _AT_ONCE = 8  # reads; what takes time is an object store's answer
 def profile_of(context: Context, partition: Partition, raw: Row, read: Callable[[], pa.Table]) -> Profile:
     """The profile of one published partition of `raw`; `read` gives its rows if they must be looked at.
 
-    The name holds the digest of the rows: of a corrected partition another profile is kept.
+    The name holds the digest of the rows: of a corrected partition another profile is made. The latest one is kept.
     """
     files = context.home.files("profiles", context.name)
     columns = list(context.pipeline.source.columns)
@@ -36,6 +36,9 @@ def profile_of(context: Context, partition: Partition, raw: Row, read: Callable[
     rows = read()
     found = profile(rows.select([column for column in columns if column in rows.column_names]), partition.start)
     files.write(name, json.dumps(found.to_json(), separators=(",", ":")).encode())
+    for entry in list(files.entries(f"{partition.key}/")):
+        if entry.name != name:  # of rows that were corrected since, or of an older version
+            files.remove(entry.name)
     return found
 
 

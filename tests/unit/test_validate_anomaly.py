@@ -176,6 +176,21 @@ def test_lost_profiles_are_made_again_from_the_rows(tmp_path: Path) -> None:
     assert validate(run)["warnings"] == first
 
 
+def test_corrected_partition_keeps_one_profile(tmp_path: Path) -> None:
+    """Neither those of rows that were replaced nor those of an older version pile up."""
+    run = accepted_days(tmp_path, 15)
+    ingested(run, unusual(run))
+    validate(run)
+    files = run.home.files("profiles", run.name)
+    files.write(f"{run.key}/older.json", b"{}")
+    (before,) = (entry.name for entry in files.entries(f"{run.key}/") if not entry.name.endswith("older.json"))
+    ingested(run, raw(run, [{"amount_eur": 11.0 + row} for row in range(8)]))
+    validate(run)
+    (after,) = (entry.name for entry in files.entries(f"{run.key}/"))
+    assert after != before
+    assert len(list(files.entries())) == 16
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
