@@ -20,22 +20,27 @@ RETRAIN = ("snapshot", "tune", "train", "evaluate", "gate", "promote")
 TABLES = ("raw", "quarantine/ingest", "quarantine/validate", "clean", "duplicates", "dimension_cards", "features")
 COLUMNS = [f"card_amount_eur_{index:02d}_7d" for index in range(29)]
 _LOOKBACK = 8
-_SETTINGS_BYTES, _SAMPLE_BYTES = 14_700, 6_400
+_SAMPLE_BYTES = 6_400
 
 
-def fill(ledger: Ledger, pipelines: list[str], newest: date, partitions: int, versions: int) -> None:
+Settings = dict[str, Any]  # of one pipeline, as every version keeps them
+
+
+def fill(ledger: Ledger, settings: dict[str, Settings], newest: date, partitions: int, versions: int) -> None:
     """Writes `partitions` nights that end with `newest`, and `versions` models, of each pipeline."""
     with ledger._engine.begin() as connection:
-        for number, pipeline in enumerate(pipelines):
+        for number, (pipeline, own) in enumerate(settings.items()):
             days = [newest - timedelta(days=back) for back in range(partitions - 1, -1, -1)]
             rows: dict[str, list[dict[str, Any]]] = {}
-            for table, row in _rows(pipeline, number, days, versions):
+            for table, row in _rows(pipeline, number, days, versions, own):
                 rows.setdefault(table, []).append({"pipeline": pipeline, **row})
             for table, found in rows.items():
                 connection.execute(insert(schema.metadata.tables[table]), found)
 
 
-def _rows(pipeline: str, number: int, days: list[date], versions: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(
+    pipeline: str, number: int, days: list[date], versions: int, settings: Settings
+) -> Iterator[tuple[str, dict[str, Any]]]:
     every = max(1, len(days) // versions)
     for place, day in enumerate(days):
         version = min(versions, place // every + 1)
@@ -43,7 +48,7 @@ def _rows(pipeline: str, number: int, days: list[date], versions: int) -> Iterat
         yield from _night(pipeline, day, place, version, is_refused)
     for version in range(1, versions + 1):
         day = days[min(len(days) - 1, (version - 1) * every)]
-        yield from _retrain(pipeline, day, version)
+        yield from _retrain(pipeline, day, version, settings)
 
 
 def _night(
@@ -195,7 +200,7 @@ def _drift_numbers(day: date, place: int) -> dict[str, Any]:
     }
 
 
-def _retrain(pipeline: str, day: date, version: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _retrain(pipeline: str, day: date, version: int, settings: Settings) -> Iterator[tuple[str, dict[str, Any]]]:
     key, run = day.isoformat(), f"asset_triggered__{day.isoformat()}T05:00:00+00:00__{version}"
     begun = datetime.combine(day + timedelta(days=1), time(5), UTC)
     known = {"partition": key, "run_id": run}
@@ -223,7 +228,7 @@ def _retrain(pipeline: str, day: date, version: int) -> Iterator[tuple[str, dict
             "mlflow_run_id": _digest(pipeline, key, str(version))[:32],
             "artifact_uri": f"models/{pipeline}/{version}",
             "artifact_sha256": _digest(pipeline, "model", str(version)),
-            "record": _record(day, version),
+            "record": _record(pipeline, day, version, settings),
             "created_at": begun,
         },
     )
@@ -247,7 +252,7 @@ def _retrain(pipeline: str, day: date, version: int) -> Iterator[tuple[str, dict
         )
 
 
-def _record(day: date, version: int) -> dict[str, Any]:
+def _record(pipeline: str, day: date, version: int, settings: Settings) -> dict[str, Any]:
     trained = [(day - timedelta(days=back)).isoformat() for back in range(23, 2, -1)]
     return {
         "snapshot_id": "0c207f0b4fb0a79d",
@@ -260,7 +265,12 @@ def _record(day: date, version: int) -> dict[str, Any]:
         "training_partitions": trained,
         "holdout_partitions": [(day - timedelta(days=back)).isoformat() for back in (2, 1)],
         "rows": {"train": 1_000_000, "holdout": 100_000},
-        "tables": dict.fromkeys(TABLES, version),
+        "tables": {table: _read_table(pipeline, table, version) for table in ("clean", "features", "raw")},
+        "settings": dict.fromkeys(("training", "label", "pipeline"), "fda6cf7bbea6c096"),
+        "classes": ["0", "1"],
+        "positive_rate": 0.06,
+        "unlabelled": 51,
+        "incomplete": 0,
         "row_digests": dict.fromkeys(trained, "918eb2a0f0b5a1232e3696c0aacd32f5"),
         "code_version": "abcdef0123",
         "seed": 1,
@@ -268,8 +278,20 @@ def _record(day: date, version: int) -> dict[str, Any]:
         "holdout_metrics": {"roc_auc": 0.9113, "log_loss": 0.1213, "brier": 0.031, "calibration_error": 0.011},
         "importance": {name: round(1 / (column + 2), 4) for column, name in enumerate(COLUMNS)},
         "sample": {"rows": "x" * _SAMPLE_BYTES},
-        "made_from": {"settings": "x" * _SETTINGS_BYTES, "python": "3.11.2"},
+        "made_from": {
+            "settings": settings,
+            "python": "3.11.2",
+            "machine": "Linux x86_64",
+            "lock": "4681765a8bd8c44b",
+            "libraries": {"numpy": "2.4.6", "xgboost": "3.2.0"},
+            "code": {"pipelines/engine.py": "d2f46dc01f823385"},
+        },
     }
+
+
+def _read_table(pipeline: str, table: str, version: int) -> dict[str, Any]:
+    contents = _digest(pipeline, table, str(version))[:32]
+    return {"contents": contents, "partitions": 21, "uri": f"tables/{pipeline}/{table}", "version": version}
 
 
 def _check(name: str) -> dict[str, Any]:

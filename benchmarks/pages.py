@@ -13,6 +13,7 @@ table.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import statistics
 import subprocess
@@ -29,6 +30,7 @@ from benchmarks.parsing import generate
 from pipelines.home import REPOSITORY, Home
 from pipelines.ledger import Ledger
 from pipelines.pages import addresses
+from pipelines.settings import load_pipeline
 
 Clock = Callable[[], float]
 _AGAIN = 3  # views of each page of each pipeline after the first
@@ -46,7 +48,8 @@ def prepare(folder: Path, pipelines: int, partitions: int, versions: int) -> tup
             path = config / "pipelines" / f"{name}.yaml"
             kept = [line for line in path.read_text().splitlines() if not line.startswith(("start:", "end:"))]
             path.write_text("\n".join([*kept, f"start: {start}", ""]))
-        fill(Ledger(home.ledger_url), names, newest, partitions, versions)
+        settings = {name: load_pipeline(name, config).model_dump(mode="json", by_alias=True) for name in names}
+        fill(Ledger(home.ledger_url), settings, newest, partitions, versions)
     return home, names, newest
 
 
@@ -70,6 +73,7 @@ def client(home: Home) -> Any:
     """A client of the application as Airflow's server mounts it, everybody signed in and free to read."""
     sys.path.insert(0, str(REPOSITORY / "plugins"))
     os.environ["AIRFLOW_HOME"] = str(home.airflow)
+    logging.disable(logging.INFO)  # the client says every request
     import nightshift_pages
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi import FastAPI

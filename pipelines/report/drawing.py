@@ -66,6 +66,12 @@ def drawn(painter: Painter, width: int, height: int, text: str, **data: Any) -> 
     return _drawn(painter, width, height, text, json.dumps(data))
 
 
+def load() -> None:
+    """Imports what draws, which takes a second: for a server, so that its first page does not wait for it."""
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
+
+
 def forget() -> None:
     """Draws everything anew from now on."""
     _drawn.cache_clear()
