@@ -41,7 +41,8 @@ def _page(found: Mapping[str, Any], brief: bool) -> None:
     if found["next"]:
         cheapest = found["next"]
         show.line("")
-        show.hint(f"cheapest in the lowest section ({cheapest['effort']}, +{cheapest['gain']:g}): {cheapest['step']}")
+        told = f"cheapest in the lowest section ({cheapest['effort']}, +{cheapest['gain']:g}): {cheapest['step']}"
+        show.paragraph(f"[dim]Next: {show.escaped(told)}[/dim]", 6)
 
 
 def _test(test: Mapping[str, Any], brief: bool) -> None:
@@ -52,7 +53,7 @@ def _test(test: Mapping[str, Any], brief: bool) -> None:
     for sentence in test["evidence"]:
         show.paragraph(f"       {show.escaped(sentence)}", 7)
     if test["missing"]:
-        show.paragraph(f"       [yellow]missing[/yellow] {show.escaped(test['missing'])}", 7)
+        show.paragraph(f"       [yellow]missing:[/yellow] {show.escaped(test['missing'])}", 7)
     if test["step"]:
         told = f"{test['step']} ({test['effort']}, +{test['gain']:g})"
-        show.paragraph(f"       [dim]do[/dim] {show.escaped(told)}", 7)
+        show.paragraph(f"       [dim]do:[/dim] {show.escaped(told)}", 7)
