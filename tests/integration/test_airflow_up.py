@@ -150,7 +150,8 @@ def test_the_plugin_is_accepted(server: Server) -> None:
     """One wrong entry removes a whole plugin from the UI with nothing but a line in a log."""
     plugins = server.call("GET", "/api/v2/plugins")[1]["plugins"]
     (mine,) = [plugin for plugin in plugins if plugin["name"] == "nightshift"]
-    assert [view["name"] for view in mine["external_views"]] == ["Nightshift"]
+    views = [(view["destination"], view["name"]) for view in mine["external_views"]]
+    assert views == [("nav", "Nightshift"), ("dag", "Nightshift"), ("dag_run", "Nightshift")]
 
 
 def test_reports_need_a_sign_in(server: Server) -> None:
