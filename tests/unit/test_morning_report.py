@@ -13,8 +13,10 @@ import pytest
 
 from pipelines.cli.app import exit_code
 from pipelines.context import Context
+from pipelines.errors import DataError
 from pipelines.report.morning import MOST_BYTES, fitting, page, write_morning
 from pipelines.report.morning_facts import entry, morning_facts
+from pipelines.runs.steps import call_step
 from pipelines.storage.files import LocalFiles
 from tests.builders import context
 
@@ -131,6 +133,15 @@ def test_an_earlier_night_knows_nothing_of_later_ones_and_leaves_the_index(tmp_p
     assert "2026-03-02" not in text.replace("2026-03-02T", "")
     assert "Nothing to do." in text
     assert (tmp_path / "reports" / "index.html").read_bytes() == index
+
+
+def test_a_step_that_stops_writes_the_report_and_says_so(tmp_path: Path) -> None:
+    home = context(tmp_path).home
+    with pytest.raises(DataError):
+        call_step("card_payments", "2026-03-01", "run-1", "validate", home=home)
+    text = (tmp_path / "reports" / "index.html").read_text()
+    assert "was refused at validate on 2026-03-01" in text
+    assert "nothing was ingested for this partition" in text
 
 
 def test_report_of_an_empty_home_says_what_to_do(tmp_path: Path) -> None:
