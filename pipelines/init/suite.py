@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +19,7 @@ from pipelines.validate.profile import profile
 from pipelines.validate.profiles import season_of
 from pipelines.validate.proposals import proposals
 from pipelines.validate.suggest import LEAST_PARTITIONS, suggest, with_rules
+from pipelines.validate.suites import load_suite
 
 _MOST_PARTITIONS = 20
 _MOST_ROWS = 20_000  # of a partition
@@ -28,13 +31,27 @@ def suite_of(
 ) -> tuple[str, int]:
     """The suite's text and the number of its rules, all `warning`: nobody has read them yet.
 
-    `parts`: typed rows of some partitions, oldest first. Counts of rows are left to the standing check of volume.
+    A rule that Great Expectations cannot judge would refuse every night, so such a rule is left out. `parts`: typed
+    rows of some partitions, oldest first. Counts of rows are left to the standing check of volume.
     """
     history = [_past(key, rows, life) for key, rows in parts]
     measured = [one.name for one in columns if one.type == "number"]
     entries = _proven(name, history, required, measured) or _plain(history, required, measured)
     chosen = [entry for entry in entries if entry["type"] != _ROW_COUNT] or entries
-    return with_rules(None, name, chosen), len(chosen)
+    rows = pa.concat_tables([part for _, part in parts]).slice(0, _MOST_ROWS)
+    judged = _judgeable(name, chosen, rows) or [entry for entry in entries if entry["type"] == _ROW_COUNT]
+    return with_rules(None, name, judged), len(judged)
+
+
+def _judgeable(name: str, entries: Sequence[dict[str, Any]], rows: pa.Table) -> list[dict[str, Any]]:
+    from pipelines.validate.rules import run_suite
+
+    with TemporaryDirectory(prefix="nightshift-init-") as folder:
+        path = Path(folder) / f"{name}.json"
+        path.write_text(with_rules(None, name, entries), encoding="utf-8")
+        results = run_suite(load_suite(path, rows.column_names), rows)
+    broken = {result.rule.rule_id for result in results if result.error is not None}
+    return [entry for entry in entries if entry["meta"]["rule_id"] not in broken]
 
 
 def _past(key: str, rows: pa.Table, life: Life) -> Past:

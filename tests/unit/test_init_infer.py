@@ -209,7 +209,7 @@ def test_a_column_that_is_the_label_by_another_name_is_put_aside(tmp_path: Path)
 
 def test_what_tells_nothing_or_names_a_row_is_no_feature(tmp_path: Path) -> None:
     count = 200
-    columns = {
+    columns: dict[str, list[Any]] = {
         "order_id": [f"o{n}" for n in range(count)],
         "shop": ["s1"] * count,
         "city": [f"c{n % 150}" for n in range(count)],
@@ -227,7 +227,7 @@ def test_what_tells_nothing_or_names_a_row_is_no_feature(tmp_path: Path) -> None
 
 def test_windows_are_of_what_comes_again_and_not_of_lines_of_one_order(tmp_path: Path) -> None:
     count = 240
-    columns = {
+    columns: dict[str, list[Any]] = {
         "order_id": [f"o{n // 4}" for n in range(count)],
         "customer_id": [f"c{n % 24}" for n in range(count)],
         "paid_at": [f"2026-03-{1 + n // 8:02d} {(n // 4) % 2 + 10}:00:00" for n in range(count)],
