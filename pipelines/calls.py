@@ -184,5 +184,5 @@ def _down(service: Service, target: str, action: str, breaker: Breaker) -> Stora
 
 
 def _one_line(error: BaseException | None) -> str:
-    text = error.what if isinstance(error, NightshiftError) else str(error)
+    text = error.what if isinstance(error, NightshiftError) else str(error).partition("[SQL:")[0]  # parameters follow
     return " ".join(text.split())[:200]

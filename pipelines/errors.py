@@ -11,6 +11,7 @@ _LONGEST_VALUE = 80
 _LONGEST_SHAPE = 40
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`""")
 _NUMBER = re.compile(r"(?<![A-Za-z_])\d[\d.,:eE+-]*\d")
+_OF_CODE = (AttributeError, NameError, ImportError)  # they quote names of the code
 # Where libraries begin to repeat what they were given: SQLAlchemy its statement, pydantic its input.
 _GIVEN = re.compile(r"\[SQL:|\[parameters:|input_value=")
 
@@ -93,7 +94,8 @@ def without_values(error: BaseException) -> str:
     The first line, without what follows `[SQL:` and the like; what stands in quotes and longer numbers by their shape.
     """
     line = _GIVEN.split(str(error).strip(), maxsplit=1)[0].partition("\n")[0].strip()
-    line = _QUOTED.sub(lambda match: f"{match[0][0]}{shape(match[0][1:-1])}{match[0][-1]}", line)
+    if not isinstance(error, _OF_CODE):
+        line = _QUOTED.sub(lambda match: f"{match[0][0]}{shape(match[0][1:-1])}{match[0][-1]}", line)
     return f"{type(error).__name__}: {_NUMBER.sub(lambda match: shape(match[0]), line)[:500]}"
 
 

@@ -11,7 +11,7 @@ import ibis
 import ibis.expr.types as ir
 
 from pipelines.engine import Engine
-from pipelines.errors import ConfigError, DataError, names, quote
+from pipelines.errors import ConfigError, DataError, names, quote, without_values
 from pipelines.settings.features import FunctionFeature
 
 TableFunction = Callable[[ir.Table], ir.Table]
@@ -65,7 +65,7 @@ def function_columns(
     try:
         result = call(rows)
     except Exception as error:
-        what = f"the function raised {type(error).__name__}: {str(error)[:200]}"
+        what = f"the function raised {without_values(error)}"
         raise DataError("E-FEATURE-FUNCTION", place, what, "Nothing was published. Mend the function.") from error
     if not isinstance(result, ir.Table):
         raise DataError("E-FEATURE-FUNCTION", place, f"the result must be an Ibis table, got {type(result).__name__}")

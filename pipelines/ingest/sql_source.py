@@ -9,12 +9,19 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from pipelines.calls import Service, call
 from pipelines.context import Context
 from pipelines.databases import connect_options, is_passing
-from pipelines.errors import ConfigError, DataError, StorageError
+from pipelines.errors import ConfigError, DataError, StorageError, without_values
 from pipelines.ingest.acquire import changed
 from pipelines.ingest.header import match_columns
 from pipelines.ingest.locate import fill_variables
@@ -67,8 +74,7 @@ class SqlRecords:
                     text(f"SELECT count(*) FROM ({self._query}) AS counted"), self._bound()
                 ).scalar_one()
         except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or type(error).__name__
-            raise StorageError("E-DB-QUERY", self._context.where, f"{self.name}: {str(cause)[:200]}") from error
+            raise StorageError("E-DB-QUERY", self._context.where, f"{self.name}: {_cause(error)}") from error
         finally:
             engine.dispose()
         if counted != self.tally.records:
@@ -129,3 +135,12 @@ def _one_view(connection: Connection) -> None:
         connection.execute(text("SET TIME ZONE 'UTC'"))
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN")
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    """What the database says. About the connection or the query in full; about data it would quote a row's value."""
+    cause = getattr(error, "orig", None)
+    if cause is None:
+        return type(error).__name__
+    is_about_the_query = isinstance(error, OperationalError | InterfaceError | ProgrammingError)
+    return str(cause)[:200] if is_about_the_query else without_values(cause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -14,6 +15,17 @@ _TOLD = (
     *("refused", "scored", "version", "model_version", "champion", "snapshot_id", "release_id", "digest", "device"),
     *("trials", "metric", "is_hindsight"),
 )
+# At DEBUG these write whole requests, with rows and signatures. Airflow's own setting for one logger's
+# level ([logging] namespace_levels, 3.3.2) reaches its own loggers only.
+_TALKATIVE = ("botocore", "boto3", "s3transfer", "urllib3", "httpx", "httpcore", "httpx2", "httpcore2")
+
+
+def hush() -> None:
+    """Libraries that log what they send are not heard below INFO; a level that was set on purpose stays."""
+    for name in _TALKATIVE:
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
 
 
 def logged(

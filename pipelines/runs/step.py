@@ -17,7 +17,7 @@ from pipelines.context import Context
 from pipelines.errors import DataError, ModelError, NightshiftError, without_values
 from pipelines.home import REPOSITORY, Home
 from pipelines.ledger import Ledger
-from pipelines.runs.logs import logged, told
+from pipelines.runs.logs import hush, logged, told
 from pipelines.runs.memory import is_out_of_memory, out_of_memory, plan_attempt
 from pipelines.runs.watchdog import Watch, watched
 from pipelines.settings import load_pipeline
@@ -49,6 +49,7 @@ def run_step(
     Raises:
         ResourceError: E-RUN-TIMEOUT and E-RUN-MEMORY; an ExhaustedError when smaller batches did not help.
     """
+    hush()
     with logged(context.name, context.key, step, context.run_id, code_version(), version):
         return _run(context, step, work, part)
 
