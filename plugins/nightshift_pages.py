@@ -26,6 +26,7 @@ def pages_app(home: Home) -> Any:
     """A FastAPI application over one home."""
     from airflow.api_fastapi.core_api.security import GetUserDep
     from fastapi import FastAPI, Request
+    from fastapi.exceptions import RequestValidationError
     from fastapi.responses import HTMLResponse, RedirectResponse, Response
     from fastapi.staticfiles import StaticFiles
     from starlette.exceptions import HTTPException
@@ -54,6 +55,10 @@ def pages_app(home: Home) -> Any:
     @app.exception_handler(NightshiftError)
     def failed(request: Request, error: NightshiftError) -> Response:  # noqa: ARG001
         return html(render("missing", way=[], text=str(error)), 404)
+
+    @app.exception_handler(RequestValidationError)
+    def not_understood(request: Request, error: RequestValidationError) -> Response:  # noqa: ARG001
+        return html(render("missing", way=[], text="This address names nothing that there could be."), 404)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:  # noqa: ARG001

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -431,6 +433,132 @@ def test_a_run_without_partition_key_fails_at_once_with_a_reason(server: Server)
     wait_for("the failure", lambda: server.call("GET", path)[1]["state"] == "failed")
     log = server.call("GET", f"{path}/taskInstances/ingest/logs/1?full_content=true")[1]
     assert "E-RUN-PARTITION alpha__daily: this run has no partition key" in json.dumps(log)
+
+
+def _browser(server: Server, user: str) -> httpx.Client:
+    """Signed in by cookie, as a browser is; it follows no redirect."""
+    answer = server.call("POST", "/auth/token", {"username": user, "password": passwords(server.home)[user]})
+    cookies = {"_token": answer[1]["access_token"]}
+    return httpx.Client(base_url=f"http://127.0.0.1:{server.port}", cookies=cookies, timeout=60)
+
+
+def _pressed(
+    browser: httpx.Client, action: str, answers: dict[str, str] | None = None, token: str = "", origin: str | None = ""
+) -> httpx.Response:
+    """The form of `action`, sent. `token`: of an earlier form; `origin`: of the page that sends it, None for none."""
+    path = f"/nightshift/actions/{action}"
+    shown = re.search(r'name="token" value="([0-9a-f]{16})"', browser.get(path).text)
+    data = {"token": token or (shown[1] if shown else "0" * 16), **(answers or {})}
+    headers = {} if origin is None else {"Origin": origin or str(browser.base_url).rstrip("/")}
+    return browser.post(path, data=data, headers=headers)
+
+
+def _run_behind(server: Server, dag_id: str, answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 303, answer.text
+    run_id = urllib.parse.parse_qs(urllib.parse.urlsplit(answer.headers["location"]).query)["run"][0]
+    run: dict[str, Any] = server.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")[1]
+    return run
+
+
+def test_a_button_starts_one_run_in_the_name_of_who_pressed_it(server: Server) -> None:
+    browser, token = _browser(server, "admin"), "00112233445566aa"
+    for _ in range(2):  # pressed twice: the same run
+        run = _run_behind(server, "alpha__daily", _pressed(browser, "alpha/run?partition=2026-03-03", token=token))
+        assert (run["partition_key"], run["triggering_user_name"]) == ("2026-03-03", "admin")
+    mine = [one for one in server.runs("alpha__daily") if one["dag_run_id"] == f"page__run__{token}"]
+    assert len(mine) == 1
+    log = server.call("GET", "/api/v2/eventLogs?dag_id=alpha__daily&event=trigger_dag_run&order_by=-when")[1]
+    assert log["event_logs"][0]["owner"] == "admin"
+    notice = browser.get(f"/nightshift/partition/alpha/2026-03-03?started=run&run=page__run__{token}").text
+    assert f'/dags/alpha__daily/runs/page__run__{token}"' in notice
+
+
+def test_taking_scores_back_and_a_rollback_pass_who_and_why(server: Server) -> None:
+    ledger, day = Ledger(server.home.ledger_url), "2026-03-04"
+    _known_to(ledger, day)
+    browser, why = _browser(server, "admin"), {"reason": "  wrong <b>scores</b>  "}
+    retract = _run_behind(server, "alpha__retract", _pressed(browser, f"alpha/retract?partition={day}", why))
+    rollback = _run_behind(server, "alpha__rollback", _pressed(browser, "alpha/rollback?version=1", why))
+    expected = {"reason": "wrong <b>scores</b>", "actor": "admin"}
+    for step, run, more in (("retract", retract, {}), ("rollback", rollback, {"version": 1})):
+        assert [one["arguments"] for one in _called(server, run["dag_run_id"], step)] == [expected | more]
+    assert _pressed(browser, "alpha/rollback?version=2", why).status_code == 409  # the champion already
+    short = _pressed(browser, "alpha/rollback?version=1", {"reason": "x"})
+    assert (short.status_code, "at least 3 characters" in short.text) == (422, True)
+
+
+def _called(server: Server, run_id: str, step: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = wait_for(
+        step, lambda: [one for one in _calls(server) if (one["run_id"], one["step"]) == (run_id, step)]
+    )
+    return found
+
+
+def _known_to(ledger: Ledger, day: str) -> None:
+    """Two versions, of which the second is champion, and a release of `day`."""
+    for version in (1, 2):
+        facts: dict[str, Any] = {"mlflow_run_id": None, "artifact_uri": "a", "artifact_sha256": "s", "record": {}}
+        ledger.record_model("alpha", run_id=f"made {version}", as_of=datetime(2026, 3, 1, tzinfo=UTC), **facts)
+        change: dict[str, Any] = {"action": "promote", "reason": "better", "actor": "gate", "run_id": f"made {version}"}
+        moment = datetime(2026, 3, version, tzinfo=UTC)
+        assert ledger.change_champion("alpha", version, expected_seq=version - 1, effective_from=moment, **change)
+    release: dict[str, Any] = {"release_id": "r1", "model_version": 2, "row_count": 3, "digest": "d"}
+    path = f"exports/alpha/_releases/{day}/r1"
+    ledger.record_release("alpha", day, path=path, is_hindsight=False, run_id="made 2", **release)
+
+
+@pytest.mark.parametrize(
+    ("origin", "headers"),
+    [("http://evil.example", {}), (None, {}), ("null", {}), ("", {"Sec-Fetch-Site": "cross-site"})],
+    ids=["another site", "no origin", "a hidden origin", "the browser says so"],
+)
+def test_no_other_site_presses_a_button(server: Server, origin: str | None, headers: dict[str, str]) -> None:
+    browser = _browser(server, "admin")
+    browser.headers.update(headers)
+    before = len(server.runs("alpha__retrain"))
+    answer = _pressed(browser, "alpha/retrain", origin=origin)
+    assert (answer.status_code, "did not come from a page of this server" in answer.text) == (403, True)
+    assert len(server.runs("alpha__retrain")) == before
+
+
+def test_who_may_only_look_is_told_so_and_starts_nothing(server: Server) -> None:
+    viewer = _browser(server, "viewer")
+    page = viewer.get("/nightshift/partition/alpha/2026-03-03").text
+    assert "may look, but not start DAGs" in page
+    assert "/nightshift/actions/" not in page
+    asked, pressed = viewer.get("/nightshift/actions/alpha/retrain"), _pressed(viewer, "alpha/retrain")
+    for answer in (asked, pressed):
+        assert (answer.status_code, "may not start this DAG" in answer.text) == (403, True)
+    assert not [one for one in server.runs("alpha__retrain") if one["dag_run_id"].startswith("page__")]
+
+
+def test_what_airflow_refuses_is_said_on_the_form(server: Server) -> None:
+    """All days ran before, so that there is nothing to fill; or the backfill before this one is not closed yet."""
+    days = {"first": "2026-03-01", "last": "2026-03-02", "which": "none"}
+    answer = _pressed(_browser(server, "admin"), "alpha/backfill", days)
+    assert answer.status_code in (409, 422)
+    assert "Airflow refuses it: " in answer.text
+    assert 'value="2026-03-02"' in answer.text  # what was filled in is still there
+
+
+def test_a_backfill_is_started_from_the_page(server: Server) -> None:
+    days = {"first": "2026-03-05", "last": "2026-03-05", "which": "none"}
+    browser = _browser(server, "admin")
+    wait_for("room for it", lambda: _pressed(browser, "alpha/backfill", days).status_code == 303)
+    found = wait_for("its run", lambda: [one for one in server.runs("alpha__daily") if _is_of(one, "2026-03-05")])
+    assert {one["run_type"] for one in found} == {"backfill"}
+
+
+def _is_of(run: dict[str, Any], key: str) -> bool:
+    return bool(run["partition_key"] == key)
+
+
+def test_what_is_not_there_is_said_in_words(server: Server) -> None:
+    browser = _browser(server, "admin")
+    for path in ("partition/alpha/2026-3-1", "version/alpha/99", "actions/alpha/nothing", "nowhere", "version/alpha/x"):
+        answer = browser.get(f"/nightshift/{path}")
+        assert (path, answer.status_code) == (path, 404)
+        assert "<h1>" in answer.text
 
 
 @pytest.mark.parametrize("name", ["scheduler", "postgres"])
