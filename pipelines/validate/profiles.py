@@ -6,6 +6,7 @@ A kept profile is derived from `raw` alone: what is missing (or was written by a
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from pipelines.storage.digests import combined
 from pipelines.validate.anomaly import Past
 from pipelines.validate.profile import VERSION, Profile, profile
 
+_SUPERSEDED_S = 86_400  # seconds until a profile that another one replaced is removed
 _AT_ONCE = 8  # reads; what takes time is an object store's answer
 
 
@@ -37,7 +39,8 @@ def profile_of(context: Context, partition: Partition, raw: Row, read: Callable[
     found = profile(rows.select([column for column in columns if column in rows.column_names]), partition.start)
     files.write(name, json.dumps(found.to_json(), separators=(",", ":")).encode())
     for entry in list(files.entries(f"{partition.key}/")):
-        if entry.name != name:  # of rows that were corrected since, or of an older version
+        # Of rows that were corrected since, or of an older version. A run that began before may still ask for it.
+        if entry.name != name and entry.changed < time.time() - _SUPERSEDED_S:
             files.remove(entry.name)
     return found
 
