@@ -43,13 +43,13 @@ def check_all(config: Path, names: Sequence[str] | None, deep: bool) -> Checked:
     checked = list(names) if names else pipeline_names(config)
     for name in checked:
         problems.update(_check_one(name, config, deep))
+    for name in (one for one in scorecard_names(config) if names is None or one in names):
+        checked.append(f"scorecards/{name}")
+        problems.update(check_statements(name, config, datetime.now(UTC).date())[1])
     if names is None:
         for group in group_names(config):
             checked.append(f"features/{group}")
             problems.update(check_group(group, config)[1])
-        for name in scorecard_names(config):
-            checked.append(f"scorecards/{name}")
-            problems.update(check_statements(name, config, datetime.now(UTC).date())[1])
         problems.update(_misplaced(config))
         if not checked:
             problems.add(Problem("E-CONFIG-EMPTY", str(config), 0, "there is no pipeline in 'pipelines/'"))

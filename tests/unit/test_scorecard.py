@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import ibis
 import pytest
 
+from pipelines.cli.checking import check_all
 from pipelines.features.functions import load_function
 from pipelines.home import REPOSITORY, Home
 from pipelines.scorecard.card import card, judged
@@ -153,6 +155,16 @@ def test_good_statements_have_no_problem_and_those_about_nobody_do(tmp_path: Pat
     assert statements_file(tmp_path / "a", GOOD) == []
     (found,) = statements_file(tmp_path / "b", GOOD, "payment")
     assert "there is no pipeline 'payment'. Did you mean 'payments'?" in found
+
+
+@pytest.mark.parametrize("names", [None, ["card_payments"]], ids=["all files", "one pipeline"])
+def test_check_reads_statements_too(tmp_path: Path, names: list[str] | None) -> None:
+    for folder in ("config", "expectations"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    (tmp_path / "config" / "scorecards" / "card_payments.yaml").write_text(GOOD.replace("controls", "control"))
+    found = check_all(tmp_path / "config", names, deep=False)
+    assert [problem.file for problem in found.problems] == ["config/scorecards/card_payments.yaml"]
+    assert "scorecards/card_payments" in found.checked
 
 
 def test_feature_function_of_the_demo_tells_round_amounts_and_cents() -> None:
