@@ -12,7 +12,7 @@ from pipelines.pages.partition_facts import partition_facts
 from pipelines.pages.rendering import render
 from pipelines.validate.texts import masked
 
-_MOST_ROWS_READ = 20_000
+_MOST_ROWS_READ = 5_000
 _MOST_SAMPLES = 5
 _MOST_COLUMNS = 12
 _LONGEST_RECORD = 120

@@ -172,6 +172,17 @@ def test_only_an_earlier_champion_can_be_put_back(tmp_path: Path) -> None:
     assert not [address for address in look(home, 1, may=False).addresses if "/actions/" in address]
 
 
+def test_without_settings_the_page_shows_what_the_ledger_knows(tmp_path: Path) -> None:
+    home = alpha_home(tmp_path)
+    two_versions(home)
+    judged(home, check("rows"))
+    (home.config / "pipelines" / "alpha.yaml").unlink()
+    seen = look(home, 2)
+    assert "'alpha' is not configured any more" in seen.text
+    assert "rows in words" in seen.text
+    assert not [address for address in seen.addresses if "/actions/" in address]
+
+
 def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
     home = alpha_home(tmp_path)
     ledger_of(home)
