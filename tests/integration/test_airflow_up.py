@@ -39,7 +39,8 @@ APPROVED = (
     .replace('schedule: "0 3 * * *", approve: auto', "schedule: null, approve: on_risk")
     .replace(
         "resources:\n",
-        "notify: {to: [night_hook], late_after_minutes: 600}\nresources:\n  notify: {retries: 0}\n",
+        "notify: {to: [night_hook], late_after_minutes: 600}\n"
+        "resources:\n  notify: {retries: 0}\n  deduplicate: {retries: 0}\n",
     )
 )
 
@@ -424,6 +425,27 @@ def test_a_failure_is_told_at_once_and_only_once(server: Server) -> None:
     assert body["changed"] == ["validate: the fake data are bad. Send other data. (E-FAKE-DATA)"]
     assert body["links"][0]["url"] == f"http://127.0.0.1:{server.port}/nightshift/partition/gamma/2026-03-02"
     assert len(server.told("night")) == 1  # that of the night before
+
+
+def test_a_task_that_was_killed_is_told_when_its_run_ends(server: Server) -> None:
+    """Airflow calls no callback for it: the process that would is the one that died."""
+    (server.root / "wishes" / "validate.2026-03-02").unlink()
+    (server.root / "wishes" / "deduplicate.2026-03-02").write_text("hold")
+    before = len(server.told("failure"))
+    path = _triggered(server, "gamma__daily", partition_key="2026-03-02")
+    wait_for("the step", lambda: ("deduplicate", "2026-03-02") in _begun(server, path))
+    task = server.call("GET", f"{path}/taskInstances/deduplicate")[1]["id"]
+    found = subprocess.run(["pgrep", "-f", f"airflow worker -- {task}"], capture_output=True, text=True, check=True)
+    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+    wait_for("the failure", lambda: server.call("GET", path)[1]["state"] == "failed")
+    assert server.told("failure")[before:] == ["gamma 2026-03-02: daily failed at deduplicate"]
+    body = next(body for _, _, body in reversed(server.hook.got) if body["kind"] == "failure")
+    assert body["changed"] == ["deduplicate: it was killed or did not answer any more. (E-RUN-KILLED)"]
+
+
+def _begun(server: Server, path: str) -> list[tuple[str, str]]:
+    run_id = urllib.parse.unquote(path.rpartition("/")[2])
+    return [(call["step"], call["partition"]) for call in _calls(server) if call["run_id"] == run_id]
 
 
 def test_a_run_without_partition_key_fails_at_once_with_a_reason(server: Server) -> None:
