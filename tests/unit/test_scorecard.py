@@ -12,6 +12,7 @@ import pytest
 from pipelines.cli.checking import check_all
 from pipelines.features.functions import load_function
 from pipelines.home import REPOSITORY, Home
+from pipelines.pages.scorecard import page
 from pipelines.scorecard.card import card, judged
 from pipelines.scorecard.evidence import gather
 from pipelines.scorecard.rubric import SECTIONS, TESTS, interpretation
@@ -139,7 +140,7 @@ FILE = "config/scorecards/payments.yaml"
             GOOD.replace("controls", "control"), "unknown key 'privacy_control'. Did you mean", id="no such test"
         ),
         pytest.param(
-            GOOD.replace("2026-03-01", "2026-04-02"), "must not be in the future, got 2026-04-02", id="future"
+            GOOD.replace("2026-03-01", "2026-04-03"), "must not be in the future, got 2026-04-03", id="future"
         ),
         pytest.param(GOOD.replace("only she can read the raw rows", "yes"), "E-CONFIG-", id="says nothing"),
         pytest.param(GOOD.replace("who: Anna, ", ""), "who", id="nobody says it"),
@@ -165,6 +166,15 @@ def test_check_reads_statements_too(tmp_path: Path, names: list[str] | None) -> 
     found = check_all(tmp_path / "config", names, deep=False)
     assert [problem.file for problem in found.problems] == ["config/scorecards/card_payments.yaml"]
     assert "scorecards/card_payments" in found.checked
+
+
+def test_page_shows_every_test_and_the_cheapest_next_point(tmp_path: Path) -> None:
+    """The demo's pipeline before its first night: only people have said something."""
+    text = page(Home(tmp_path, REPOSITORY / "config"), "card_payments")
+    assert "ML Test Score 0 of 7" in text
+    assert [text.count(f'<tr id="{key}">') for key in BY_KEY] == [1] * 28
+    assert "Nightshift maintainers, 2026-11-21: The feed is simulated" in text
+    assert "The cheapest next point</b> (minutes, +1 in model)" in text
 
 
 def test_feature_function_of_the_demo_tells_round_amounts_and_cents() -> None:
