@@ -30,9 +30,12 @@ def add_actions(app: Any, home: Home, html: Callable[..., Any], require_readable
     from fastapi.responses import RedirectResponse, Response
 
     async def form(request: Request) -> dict[str, str]:
-        if int(request.headers.get("content-length") or 0) > _MOST_BYTES:
-            raise HTTPException(413, "That is more text than a reason needs.")
-        return dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
+        content = b""
+        async for part in request.stream():
+            content += part
+            if len(content) > _MOST_BYTES:
+                raise HTTPException(413, "That is more text than a reason needs.")
+        return dict(parse_qsl(content.decode(errors="replace"), keep_blank_values=True))
 
     Answers = Annotated[dict[str, str], Depends(form)]
 

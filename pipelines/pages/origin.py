@@ -16,8 +16,8 @@ def is_from_here(headers: Mapping[str, str], base_url: str) -> bool:
     A program that brings its own token in `authorization` needs no page: a foreign page cannot send that. Of anything
     else the browser has to say where it comes from, which it does on every form.
     """
-    if headers.get("authorization"):
-        return True
+    if headers.get("authorization", "").lower().startswith("bearer "):
+        return True  # not 'basic': a browser repeats a proxy's sign-in by itself, for foreign pages, too
     if headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return False
     origin = urlsplit(headers.get("origin", ""))

@@ -153,6 +153,7 @@ def test_a_run_at_work_is_mentioned(tmp_path: Path) -> None:
         ({"origin": "http://10.0.0.7:8080", "host": "10.0.0.7:8080"}, True),
         ({"origin": "http://10.0.0.7:8080", "host": "10.0.0.7:8080", "sec-fetch-site": "same-origin"}, True),
         ({"authorization": "Bearer x"}, True),
+        ({"authorization": "Basic x", "origin": "http://evil.example", "host": "10.0.0.7:8080"}, False),
         ({"host": "10.0.0.7:8080"}, False),
         ({"origin": "null", "host": "10.0.0.7:8080"}, False),
         ({"origin": "", "host": ""}, False),
@@ -162,6 +163,7 @@ def test_a_run_at_work_is_mentioned(tmp_path: Path) -> None:
     ],
     ids=[
         *("behind a proxy", "directly", "the browser agrees", "a program with its token"),
+        "a proxy's own sign-in",
         *("no origin", "a hidden origin", "nothing at all", "another port", "a name that begins alike", "a sibling"),
     ],
 )
