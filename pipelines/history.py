@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from pipelines.errors import DataError, names
 from pipelines.features.names import looks_back
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _DERIVED = ("clean", "duplicates", "features")
 _SETTLED = ("clean", "refused", "absent")
+_MOST_KEPT = 4096
 
 
 def feature_partitions(pipeline: Pipeline, partition: Partition) -> list[str]:
@@ -85,7 +88,9 @@ def stale_partitions(ledger: Ledger, spans: Spans) -> dict[str, set[str]]:
 _Input = tuple[str, str, str | None]  # table, partition, content digest or None
 
 
-def _current_digests(ledger: Ledger, made: Sequence[tuple[str, str, list[_Input]]]) -> dict[tuple[str, str, str], str]:
+def _current_digests(
+    ledger: Ledger, made: Sequence[tuple[str, str, tuple[_Input, ...]]]
+) -> dict[tuple[str, str, str], str]:
     """Content digest by pipeline, table and partition, of everything between the first and the last that was read."""
     read: dict[str, set[str]] = {}
     for pipeline, _, inputs in made:
@@ -95,11 +100,14 @@ def _current_digests(ledger: Ledger, made: Sequence[tuple[str, str, list[_Input]
     return {(row["pipeline"], row["table_name"], row["partition"]): row["content_digest"] for row in rows}
 
 
-def _inputs(facts: Mapping[str, Any]) -> list[_Input]:
-    """What a publication was made from."""
-    found = facts.get("inputs")
+@lru_cache(maxsize=_MOST_KEPT)
+def _inputs(facts: str) -> tuple[_Input, ...]:
+    """What a publication was made from, by the JSON of its facts; kept, since pages ask for the same nights."""
+    found = json.loads(facts).get("inputs")
     tables = found.items() if isinstance(found, Mapping) else ()
-    return [(table, key, digest) for table, read in tables if isinstance(read, Mapping) for key, digest in read.items()]
+    return tuple(
+        (table, key, digest) for table, read in tables if isinstance(read, Mapping) for key, digest in read.items()
+    )
 
 
 def _feature_start(pipeline: Pipeline, partition: Partition) -> Partition:

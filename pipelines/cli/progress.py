@@ -61,7 +61,7 @@ class Progress:
         from pipelines.report.nights import nights
 
         key = event["partition"]
-        rows = nights(Ledger(self._home.ledger_url), {self._name: (key, key)}, drift_numbers=False)[self._name]
+        rows = nights(Ledger(self._home.ledger_url), {self._name: (key, key)}, numbers="none")[self._name]
         row = rows[0] if rows else {"state": event["state"]}
         state = row["state"] if event["state"] == "success" else ("refused" if _is_refusal(event) else "failed")
         self._states[state] += 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table, and_, exists, func, not_, select, true, union
+from sqlalchemy import Column, Table, Text, and_, case, func, not_, select, true, type_coerce, union
 
 from pipelines.ledger import schema
 from pipelines.ledger.transactions import Row, Transactions
@@ -102,40 +102,44 @@ class Glances(Transactions):
         return self._within(table, spans, columns, table.c.step.in_(steps), order=("id",))
 
     def attempt_counts_within(self, spans: Spans, steps: Sequence[str]) -> list[Row]:
-        """Per partition how many `attempts` these steps made, and when (`at`) the last of them began or ended."""
+        """Per partition how many `attempts` these steps made, how many of them stopped or run (`unfinished`), and when
+        the last one began and ended."""
         table = schema.attempts
         mine = table.c.step.in_(steps)
         columns = [
             func.count().label("attempts"),
+            func.sum(case((table.c.state.in_(UNFINISHED), 1), else_=0)).label("unfinished"),
             func.max(table.c.started_at).label("began"),
             func.max(table.c.ended_at).label("ended"),
         ]
         return self._within(table, spans, columns, mine, is_grouped=True)
 
-    def stopped_within(self, spans: Spans, steps: Sequence[str]) -> list[Row]:
-        """Every attempt of the partitions in which one of these steps stopped or runs; the rest went well at once."""
+    def newest_attempts_within(self, spans: Spans, steps: Sequence[str]) -> list[Row]:
+        """Of each pipeline the attempt of these steps that began last."""
         table = schema.attempts
-        columns = [column for column in table.c if column.name not in ("summary", "code_version", "peak_rss_mib")]
-        other = table.alias("stopped")
-        has_stopped = exists().where(
-            other.c.pipeline == table.c.pipeline,
-            other.c.partition == table.c.partition,
-            other.c.step.in_(steps),
-            other.c.state.in_(UNFINISHED),
-        )
-        return self._within(table, spans, columns, and_(table.c.step.in_(steps), has_stopped), order=("id",))
+        newest: list[int] = []
+        for span, names in _alike(spans):
+            mine = and_(table.c.pipeline.in_(names), table.c.step.in_(steps), *_between(table, *span))
+            ids = self._rows(select(func.max(table.c.id).label("id")).where(mine).group_by(table.c.pipeline))
+            newest += [row["id"] for row in ids]
+        columns = [column for column in table.c if column.name != "summary"]
+        return self._rows(select(*columns).where(table.c.id.in_(newest)).order_by(table.c.pipeline)) if newest else []
 
-    def decisions_within(self, spans: Spans, kinds: Sequence[str], numbers: bool = True) -> list[Row]:
-        """Of these kinds; `numbers` holds most of their bytes and may be left out."""
+    def decisions_within(
+        self, spans: Spans, kinds: Sequence[str], numbers: bool = True, is_raw: bool = False
+    ) -> list[Row]:
+        """Of these kinds; `numbers` holds most of their bytes and may be left out, or come as the JSON's text."""
         table = schema.decisions
-        columns = [column for column in table.c if numbers or column.name != "numbers"]
-        return self._within(table, spans, columns, table.c.kind.in_(kinds), order=("id",))
+        columns = [_raw(column) if is_raw and column.name == "numbers" else column for column in table.c]
+        kept = [column for column in columns if numbers or column.name != "numbers"]
+        return self._within(table, spans, kept, table.c.kind.in_(kinds), order=("id",))
 
     def published_within(self, spans: Spans, tables: Sequence[str], facts: bool = False) -> list[Row]:
-        """The newest publication of each partition of these tables: digest, rows and, if asked for, facts."""
+        """The newest publication of each partition of these tables: digest, rows and, if asked for, the text of its
+        facts as JSON."""
         table = schema.publications
-        kept = {"pipeline", "table_name", "partition", "generation", "content_digest", "row_count"}
-        columns = [column for column in table.c if column.name in kept or (facts and column.name == "facts")]
+        kept = ("pipeline", "table_name", "partition", "generation", "content_digest", "row_count")
+        columns = [table.c[name] for name in kept] + ([_raw(table.c.facts)] if facts else [])
         rows = self._within(table, spans, columns, table.c.table_name.in_(tables), order=("table_name", "generation"))
         return list({(row["pipeline"], row["table_name"], row["partition"]): row for row in rows}.values())
 
@@ -223,6 +227,11 @@ class Glances(Transactions):
             query = query if condition is None else query.where(condition)
             found += self._rows(query.order_by(*places, *(table.c[name] for name in order)))
         return found
+
+
+def _raw(column: Column[Any]) -> Any:
+    """JSON as its text: who reads the same rows again need not take it apart again."""
+    return type_coerce(column, Text).label(column.name)
 
 
 def _alike(spans: Spans) -> Iterator[tuple[tuple[str, str], list[str]]]:

@@ -16,7 +16,7 @@ from pipelines.report import plots
 from pipelines.report.lateness import missing
 from pipelines.report.needs import needs
 from pipelines.report.nights import newest_spans, nights
-from pipelines.report.status import RETRAIN_STEPS, pipelines_known, retrains
+from pipelines.report.status import RETRAIN_STEPS, pipelines_known
 from pipelines.report.trend import quality
 from pipelines.settings.pipeline import Pipeline
 
@@ -36,9 +36,9 @@ def overview(home: Home, ledger: Ledger, names: Sequence[str], now: datetime) ->
     `champion`, `age_days`, `quality`, `sparkline`, `drift` (the newest night that the monitor saw), `needs`."""
     settings = {name: settings_of(home, name) for name in names}
     spans = _spans(ledger, {name: known for name, (known, _) in settings.items()})
-    seen, stale = nights(ledger, spans), stale_partitions(ledger, spans)
+    seen, stale = nights(ledger, spans, "quality"), stale_partitions(ledger, spans)
     champions, asked = ledger.newest_champions(names), _newest(ledger.decisions_within(spans, [approvals.KIND]))
-    runs = _retrains(ledger.attempts_within(spans, RETRAIN_STEPS))
+    runs = {row["pipeline"]: row for row in ledger.newest_attempts_within(spans, RETRAIN_STEPS)}
     found = []
     for name in names:
         own, problem = settings[name]
@@ -105,11 +105,3 @@ def _entry(facts: Mapping[str, Any], champion: Row | None, now: datetime) -> dic
 def _newest(rows: Sequence[Row]) -> dict[str, Row]:
     """The decision that fell last, by pipeline."""
     return {row["pipeline"]: row for row in sorted(rows, key=lambda row: row["id"])}
-
-
-def _retrains(attempts: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """The newest retrain run by pipeline."""
-    by_pipeline: dict[str, list[Row]] = {}
-    for attempt in sorted(attempts, key=lambda attempt: attempt["id"]):
-        by_pipeline.setdefault(attempt["pipeline"], []).append(attempt)
-    return {name: retrains(rows)[0] for name, rows in by_pipeline.items()}

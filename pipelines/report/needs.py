@@ -17,7 +17,7 @@ def needs(one: Facts) -> list[dict[str, str]]:
 
     Args:
         one: `pipeline`, `nights` (newest first), `missing` and `stale` (keys, oldest first), `waiting` (a decision
-            about an approval, or None), `retrain` (the newest run, or None), `problem` (of the settings, or "").
+            about an approval, or None), `retrain` (its newest attempt, or None), `problem` (of the settings, or "").
     """
     found = [_settings(one), _stopped(one), _missing(one), _waiting(one), _stale(one), _retrain(one)]
     return [entry for entry in found if entry]
@@ -89,9 +89,9 @@ def _stale(one: Facts) -> dict[str, str] | None:
 
 def _retrain(one: Facts) -> dict[str, str] | None:
     run = one["retrain"]
-    if run is None or not run["error"]:
+    if run is None or run["state"] not in STOPPED:
         return None
-    text = f"The last retrain stopped at {run['step']}: {plain(run['error'])}"
+    text = f"The last retrain stopped at {run['step']}: {plain(run['error'] or '')}"
     return _need("retrain", f"could not retrain ({run['step']} stopped)", text, run_id=run["run_id"])
 
 

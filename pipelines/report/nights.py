@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 from pipelines.ledger import Ledger, Row
 from pipelines.ledger.glances import Spans
@@ -12,6 +14,8 @@ DAILY_STEPS = ("ingest", "validate", "deduplicate", "build_features", "score", "
 COUNTS = ("read", "clean", "quarantined", "duplicate")
 EVER = "\U0010ffff"  # after every key
 _STOPPED = ("failed", "refused")
+_MOST_KEPT = 4096
+Place = tuple[str, str]  # pipeline and partition
 
 
 def newest_spans(ledger: Ledger, pipelines: Sequence[str], count: int) -> dict[str, tuple[str, str]]:
@@ -23,30 +27,59 @@ def newest_spans(ledger: Ledger, pipelines: Sequence[str], count: int) -> dict[s
     return {name: (firsts.get(name, ""), EVER) for name in pipelines}
 
 
-def nights(ledger: Ledger, spans: Spans, drift_numbers: bool = True) -> dict[str, list[dict[str, Any]]]:
+Numbers = Literal["all", "quality", "none"]
+
+
+def nights(ledger: Ledger, spans: Spans, numbers: Numbers = "all") -> dict[str, list[dict[str, Any]]]:
     """The partitions within each pipeline's span, newest first, each as `_night` describes.
 
     Args:
-        drift_numbers: False leaves `drift_numbers` empty: they are most of what there is to read.
+        numbers: of `drift_numbers`, which are most of what there is to read: all, `realised` and `estimated` alone, or
+            none.
     """
     accounting = _by_key(ledger.accounting_within(spans))
     releases = _by_key(ledger.releases_within(spans))
-    drift = _by_key(ledger.decisions_within(spans, ["drift"], drift_numbers))
+    drift = _by_key(ledger.decisions_within(spans, ["drift"], numbers != "none", is_raw=numbers == "quality"))
     audits = _by_key(ledger.decisions_within(spans, ["audit"], numbers=False))
-    predictions = _by_key(ledger.published_within(spans, ["predictions"]))
     counts = _by_key(ledger.attempt_counts_within(spans, DAILY_STEPS))
-    stopped: dict[tuple[str, str], list[Row]] = {}
-    for attempt in ledger.stopped_within(spans, DAILY_STEPS):
-        stopped.setdefault((attempt["pipeline"], attempt["partition"]), []).append(attempt)
+    stopped = _attempts_of(ledger, [place for place, row in counts.items() if row["unfinished"]])
+    places = sorted({*accounting, *releases, *drift, *counts}, reverse=True)
+    unreleased = _spans_of([place for place in places if place not in releases])
+    predictions = _by_key(ledger.published_within(unreleased, ["predictions"]))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in spans}
-    for place in sorted({*accounting, *releases, *drift, *counts}, reverse=True):
+    for place in places:
         facts = [one.get(place) for one in (accounting, releases, drift, audits, predictions)]
-        night = _night(place[1], facts, stopped.get(place, []), counts.get(place))
-        found[place[0]].append(night)
+        found[place[0]].append(_night(place[1], facts, stopped.get(place, []), counts.get(place)))
     return found
 
 
-def _by_key(rows: Iterable[Row]) -> dict[tuple[str, str], Row]:
+def _attempts_of(ledger: Ledger, places: Sequence[Place]) -> dict[Place, list[Row]]:
+    """The attempts of nights in which something stopped or runs; those of all others say nothing more."""
+    wanted = set(places)
+    found: dict[Place, list[Row]] = {}
+    for attempt in ledger.attempts_within(_spans_of(places), DAILY_STEPS):
+        place = (attempt["pipeline"], attempt["partition"])
+        if place in wanted:
+            found.setdefault(place, []).append(attempt)
+    return found
+
+
+def _spans_of(places: Sequence[Place]) -> dict[str, tuple[str, str]]:
+    """From the first to the last of each pipeline's places."""
+    keys: dict[str, list[str]] = {}
+    for name, key in places:
+        keys.setdefault(name, []).append(key)
+    return {name: (min(mine), max(mine)) for name, mine in keys.items()}
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _quality_numbers(text: str) -> dict[str, Any]:
+    """What a drift decision says of quality, by the JSON of its numbers; kept, since pages ask for the same nights."""
+    found = json.loads(text)
+    return {name: found.get(name) for name in ("realised", "estimated")}
+
+
+def _by_key(rows: Iterable[Row]) -> dict[Place, Row]:
     """The last row of each partition; the ledger returns them oldest first."""
     return {(row["pipeline"], row["partition"]): row for row in rows}
 
@@ -86,7 +119,7 @@ def _night(
         "path": release["path"] if release else None,
         "drift": drift["outcome"] if drift else None,
         "drift_reasons": list(drift["reasons"]) if drift else [],
-        "drift_numbers": dict(drift.get("numbers", {})) if drift else {},
+        "drift_numbers": _numbers(drift),
         "audit": audit["outcome"] if audit else None,
         "audit_reasons": list(audit["reasons"]) if audit else [],
         "accounting": accounting["state"] if accounting else None,
@@ -97,6 +130,11 @@ def _night(
         "attempts": counted["attempts"] if counted else 0,
         "at": _at(accounting, release, counted),
     }
+
+
+def _numbers(drift: Row | None) -> dict[str, Any]:
+    found = drift.get("numbers", {}) if drift else {}
+    return _quality_numbers(found) if isinstance(found, str) else dict(found)
 
 
 def _state(

@@ -52,7 +52,7 @@ def in_brief(home: Home, last: int) -> list[dict[str, Any]]:
     ledger = Ledger(home.ledger_url)
     names = pipelines_known(home, ledger)
     champions, counts = ledger.newest_champions(names), ledger.partition_counts()
-    seen = nights(ledger, newest_spans(ledger, names, last), drift_numbers=False)
+    seen = nights(ledger, newest_spans(ledger, names, last), numbers="none")
     return [
         {
             "pipeline": name,

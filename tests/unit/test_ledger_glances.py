@@ -66,21 +66,19 @@ def test_reads_keep_to_their_spans(book: Ledger) -> None:
 def test_columns_that_are_not_asked_for_stay_away(book: Ledger) -> None:
     assert "numbers" not in book.decisions_within(SPANS, ["gate"], numbers=False)[0]
     assert book.decisions_within(SPANS, ["gate"])[0]["numbers"] == {"n": 1}
+    assert book.decisions_within(SPANS, ["gate"], is_raw=True)[0]["numbers"] == '{"n": 1}'
     assert "facts" not in book.published_within(SPANS, ["clean"])[0]
-    assert book.published_within(SPANS, ["clean"], facts=True)[0]["facts"] == {"x": 1}
+    assert book.published_within(SPANS, ["clean"], facts=True)[0]["facts"] == '{"x": 1}'
     assert "record" not in book.versions("alpha", 5)[0]
 
 
-def test_attempts_are_counted_and_told_where_something_stopped(book: Ledger) -> None:
+def test_attempts_are_counted_and_those_that_stopped_with_them(book: Ledger) -> None:
     counts = {(row["pipeline"], row["partition"]): row["attempts"] for row in book.attempt_counts_within(SPANS, STEPS)}
     assert counts == {WITHIN[0]: 3, WITHIN[1]: 1, WITHIN[2]: 1}
     assert all(row["ended"] >= row["began"] for row in book.attempt_counts_within(SPANS, STEPS))
-    stopped = book.stopped_within(SPANS, STEPS)
-    assert [(row["partition"], row["state"]) for row in stopped] == [
-        ("2026-03-02", "done"),
-        ("2026-03-02", "failed"),
-        ("2026-03-02", "done"),
-    ]
+    unfinished = [row["partition"] for row in book.attempt_counts_within(SPANS, STEPS) if row["unfinished"]]
+    assert unfinished == ["2026-03-02"]
+    assert [row["step"] for row in book.newest_attempts_within(SPANS, ["train", "ingest"])] == ["train", "ingest"]
 
 
 def test_newest_of_everything(book: Ledger) -> None:

@@ -98,7 +98,7 @@ _FINE: dict[str, Any] = {
     "missing": [],
     "stale": [],
     "waiting": None,
-    "retrain": {"error": None, "step": "promote", "run_id": "r"},
+    "retrain": {"state": "done", "error": None, "step": "promote", "run_id": "r"},
     "problem": "",
 }
 _REFUSED = {"partition": "2026-03-02", "state": "refused", "step": "validate"}
@@ -137,7 +137,7 @@ _REFUSED |= {"error": "E-DQ-EMPTY p 2026-03-02: no rows came. Send the file agai
             id="stale",
         ),
         pytest.param(
-            {"retrain": {"error": "E-MODEL-NAN p: no number.", "step": "train", "run_id": "r"}},
+            {"retrain": {"state": "failed", "error": "E-MODEL-NAN p: no number.", "step": "train", "run_id": "r"}},
             "retrain",
             "could not retrain (train stopped)",
             "",
