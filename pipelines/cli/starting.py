@@ -47,7 +47,7 @@ def init(
     ] = None,
     day_first: Annotated[bool | None, typer.Option("--day-first/--month-first", help="How 03/04/2026 reads.")] = None,
     owner: Annotated[str | None, typer.Option(help="The team that is asked when a night goes wrong.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Take every proposal unasked; the label must be given.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Take every proposal unasked.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
 ) -> None:
     """Make a pipeline from sample files: settings, rules and features, each with its reason. A wizard when run bare."""

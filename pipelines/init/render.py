@@ -10,15 +10,15 @@ from typing import Any
 from pipelines.init.choice import Group
 from pipelines.init.draft import Draft
 from pipelines.init.infer import Declared
+from pipelines.init.life import Windows
+from pipelines.init.roles import Target
 
 _PLAIN = re.compile(r"[a-z][a-z0-9_]*")
 _MISREAD = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
 _WIDTH = 116
-_MODEL = """\
-  model:
-    family: xgboost            # takes missing values and categories as they are; others: docs/models.md
-    rounds: 200
-    parameters: {max_depth: 5, learning_rate: 0.08}"""
+_FEW_ROWS = 2_000  # to learn from at first: trees as deep as usual would learn single rows of classes by heart
+_USUAL = ("rounds: 200", "parameters: {max_depth: 5, learning_rate: 0.08}")
+_CAREFUL = ("rounds: 60", "parameters: {max_depth: 3, learning_rate: 0.05, min_child_weight: 20, subsample: 0.7}")
 
 
 def pipeline_yaml(draft: Draft) -> str:
@@ -187,7 +187,7 @@ def _learning(draft: Draft) -> Iterator[str]:
     yield ""
     yield "training:"
     yield _noted(f"  task: {target.task}", "" if target.positive is not None else target.why)
-    yield _MODEL
+    yield from _model(target, windows, draft.life.usual_labels)
     yield _noted(f"  window_partitions: {windows.window}", "the latest ones that are learnt from, with the holdout")
     yield _noted(f"  holdout_partitions: {windows.holdout}", windows.why)
     if draft.choice.texts:
@@ -201,6 +201,17 @@ def _learning(draft: Draft) -> Iterator[str]:
         f"  first_after_partitions: {windows.first_after}",
         "then the monitor asks for a first model; later when drift asks",
     )
+
+
+def _model(target: Target, windows: Windows, each: float) -> Iterator[str]:
+    """Trees; with few rows of classes shallow ones with large leaves."""
+    rows = (windows.first_after - windows.holdout) * each
+    is_careful = rows < _FEW_ROWS and target.task != "regression"
+    rounds, parameters = _CAREFUL if is_careful else _USUAL
+    yield "  model:"
+    yield _noted("    family: xgboost", "takes missing values and categories as they are; others: docs/models.md")
+    yield f"    {rounds}"
+    yield _noted(f"    {parameters}", f"the first model learns from about {rows:,.0f} rows")
 
 
 def _gate(draft: Draft) -> Iterator[str]:

@@ -102,15 +102,15 @@ def test_the_same_sample_gives_the_same_files(place: Place) -> None:
 def test_a_file_that_somebody_changed_is_never_overwritten(place: Place) -> None:
     place.init("--label", "is_fraud")
     mine = place.config / "pipelines" / "payments.yaml"
-    mine.write_text(mine.read_text().replace("rounds: 200", "rounds: 77"))
+    mine.write_text(mine.read_text().replace("rounds: 60", "rounds: 77"))
     refused = place.init("--label", "is_fraud")
     assert refused.exit_code == 2
     assert "-    rounds: 77" in refused.stdout
-    assert "+    rounds: 200" in refused.stdout
+    assert "+    rounds: 60" in refused.stdout
     assert "E-INIT-EXISTS" in refused.stderr
     assert "rounds: 77" in place.yaml()
     assert place.init("--label", "is_fraud", "--force").exit_code == 0
-    assert "rounds: 200" in place.yaml()
+    assert "rounds: 60" in place.yaml()
 
 
 def test_without_a_terminal_all_needed_options_are_named_at_once(place: Place) -> None:
@@ -140,6 +140,29 @@ def test_a_snapshot_is_dealt_when_it_is_agreed(place: Place) -> None:
     assert settings["source"]["dealt"] is True
     assert (settings["end"] - settings["start"]).days == 7
     assert "event_time" not in settings
+
+
+def test_yes_takes_the_label_that_the_names_propose(place: Place) -> None:
+    assert place.init("--yes").exit_code == 0
+    assert yaml.safe_load(place.yaml())["label"]["column"] == "is_fraud"
+
+
+def test_json_lines_are_read_and_lists_left_out(place: Place) -> None:
+    rows = [dict(zip(HEADER.split(","), line.split(","), strict=True)) for line in PAYMENTS[1:]]
+    typed = [row | {"amount": float(row["amount"]), "is_fraud": int(row["is_fraud"]), "tags": ["a"]} for row in rows]
+    (place.root / "events.jsonl").write_text("\n".join(map(json.dumps, typed)) + "\n")
+    result = place.call("init", str(place.root / "events.jsonl"), "--label", "is_fraud")
+    assert result.exit_code == 0, result.output
+    assert "no column type holds them: tags" in result.output
+    columns = yaml.safe_load(place.yaml("events"))["source"]["columns"]
+    assert {name: one["type"] for name, one in columns.items()} == {
+        "payment_id": "id",
+        "paid_at": "timestamp",
+        "card_id": "id",
+        "amount": "number",
+        "channel": "category",
+        "is_fraud": "integer",
+    }
 
 
 def test_no_label_reads_checks_and_deduplicates_only(place: Place) -> None:
