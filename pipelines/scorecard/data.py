@@ -47,7 +47,7 @@ def features_beneficial(known: Evidence) -> Found:
     measured = (known.explanation or {}).get("permutation", {})
     losses = {row["feature"]: row["loss"] for row in measured.get("features", []) if row["loss"] is not None}
     if not losses:
-        return nothing(missing="no feature of the champion was ever tried without", step=_retrain(known))
+        return nothing(missing="no feature of the champion was ever tried without", step=known.retrain)
     best = max(losses, key=lambda name: losses[name])
     evidence = (
         f"version {known.champion}: {several(len(losses), 'feature')} shuffled one by one on {measured['rows']:,} "
@@ -109,7 +109,3 @@ def feature_code_tested(known: Evidence) -> Found:
 
 def _run(known: Evidence) -> str:
     return f"run two nights: nightshift run {known.name} --from D --to D"
-
-
-def _retrain(known: Evidence) -> str:
-    return f"nightshift retrain {known.name}"

@@ -53,6 +53,13 @@ class Evidence:
         return f"config/pipelines/{self.name}.yaml"
 
     @property
+    def retrain(self) -> str:
+        """How the pipeline comes to a new model."""
+        if self.pipeline.training is None:
+            return f"add 'training' to {self.file} (this pipeline trains no model yet)"
+        return f"nightshift retrain {self.name}"
+
+    @property
     def champion(self) -> int | None:
         """The version of the champion."""
         return self.champions[0]["version"] if self.champions else None

@@ -55,13 +55,13 @@ def pipeline_integration_tested(known: Evidence) -> Found:
     night = [row for row in known.of_step("release") if row["state"] == "done"]
     trained = [row for row in known.of_step("train") if row["state"] == "done"]
     if not night or not trained:
-        step = f"nightshift run {known.name} --from D --to D, then nightshift retrain {known.name}"
+        step = f"nightshift run {known.name} --from D --to D, then {known.retrain}"
         return nothing(missing="no whole night and whole retrain ran yet", step=step, after=HALF)
     code = night[0]["code_version"]
     whole_way = all(any(row["code_version"] == code for row in known.of_step(step)) for step in _NIGHT)
     evidence = f"code {code} ran from file to release for {night[0]['partition']}"
     if not whole_way or not any(row["code_version"] == code for row in trained):
-        step = f"nightshift retrain {known.name}"
+        step = known.retrain
         return nothing(evidence, missing="this code was never trained with", step=step, after=HALF)
     retrain = next(row for row in trained if row["code_version"] == code)
     evidence += f" and trained a model on {retrain['partition']}"
@@ -72,7 +72,7 @@ def validated_before_serving(known: Evidence) -> Found:
     """The gate's decision on the version that is champion now."""
     gate = known.gate_of_champion()
     if gate is None:
-        step = f"nightshift retrain {known.name}"
+        step = known.retrain
         return nothing(missing="the champion did not come through the gate", step=step)
     failed = [row for row in known.gates if row["outcome"] != "PROMOTE"]
     evidence = (
@@ -87,7 +87,7 @@ def model_debuggable(known: Evidence) -> Found:
     measured = known.explanation or {}
     rows = (measured.get("contributions") or {}).get("rows")
     if known.champion is None or not measured.get("permutation"):
-        step = f"nightshift retrain {known.name}: the card is written with each version"
+        step = f"{known.retrain}: the card is written with each version"
         return nothing(missing="the champion has no explanation", step=step)
     parts = [f"what each feature adds to {rows:,} scores"] if rows else []
     parts += [f"how scores follow {several(len(measured.get('dependence') or []), 'feature')}"]

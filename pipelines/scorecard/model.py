@@ -18,7 +18,7 @@ def specs_reviewed(known: Evidence) -> Found:
     """Submitted: each recent training ran from a clean commit that holds the settings, too. Reviewed: people know."""
     trained = [row for row in known.of_step("train") if row["state"] == "done"][:_RECENT]
     if not trained:
-        return nothing(missing="nothing was trained yet", step=f"nightshift retrain {known.name}", after=HALF)
+        return nothing(missing="nothing was trained yet", step=known.retrain, after=HALF)
     commits = list(dict.fromkeys(row["code_version"] or "unknown" for row in trained))
     evidence = f"the last {several(len(trained), 'training')} ran code {listed(commits)}"
     if not known.is_config_committed:
@@ -85,7 +85,7 @@ def staleness_known(known: Evidence) -> Found:
     compared = [row for row in known.gates if row["numbers"].get("champion_age_days")]
     found = [text for row in compared if (text := _age_text(row))]
     if not found:
-        step = f"nightshift retrain {known.name}, some partitions after the first champion"
+        step = f"{known.retrain}, some partitions after the first champion"
         return nothing(missing="no champion was compared with a younger model yet", step=step, after=HALF)
     evidence = told(found)
     if len(found) < 2:
@@ -107,7 +107,7 @@ def simpler_model_not_better(known: Evidence) -> Found:
     gate = known.gate_of_champion()
     found = [check for check in checks(gate) if check["name"].startswith("baseline ")]
     if gate is None or not found:
-        step = f"nightshift retrain {known.name}"
+        step = known.retrain
         return nothing(missing="the champion was not compared with a simpler model", step=step)
     evidence = tuple(f"version {known.champion} on {gate['partition']}: {check['text']}" for check in found)
     beaten = [check["name"].removeprefix("baseline ") for check in found if not check["passed"]]
@@ -124,7 +124,7 @@ def quality_on_slices(known: Evidence) -> Found:
     named = ((gate, [check for check in checks(gate) if check["name"].startswith("slice ")]) for gate in known.gates)
     gate, found = next(((gate, found) for gate, found in named if found), (None, []))
     if gate is None:
-        step = f"nightshift retrain {known.name}: slices are judged against a champion"
+        step = f"{known.retrain}: slices are judged against a champion"
         return nothing(missing="no slice was judged yet", step=step)
     evidence = tuple(f"version {gate['model_version']} on {gate['partition']}: {check['text']}" for check in found[:3])
     weak = [check["name"].removeprefix("slice ") for check in found if check["numbers"].get("is_weak")]

@@ -31,6 +31,11 @@ def test_nothing_ran_gives_no_point_and_says_what_to_do(key: str) -> None:
     assert found["gain"] > 0
 
 
+def test_a_pipeline_that_trains_nothing_is_told_so() -> None:
+    found = judged(BY_KEY["simpler_model_not_better"], known({"training": None, "label": None}))
+    assert found["step"] == "add 'training' to config/pipelines/payments.yaml (this pipeline trains no model yet)"
+
+
 def test_every_test_of_the_rubric_is_there_in_four_sections_of_seven() -> None:
     assert [test.key for test in TESTS] == list(rubric_names())
     assert [[test.section for test in TESTS].count(name) for name in SECTIONS] == [7, 7, 7, 7]
