@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 from pipelines.home import REPOSITORY, Home
@@ -63,6 +64,7 @@ def _child(rounds: int) -> dict[str, dict[str, float]]:
     from airflow.dag_processing.processor import _pre_import_airflow_modules
 
     settings.prepare_syspath_for_config_and_plugins()
+    import_module("airflow_local_settings").preload()  # as the DAG processor does by its name
     files = sorted(DAGS.glob("*.py"))
     for file in files:
         _pre_import_airflow_modules(str(file), structlog.get_logger("parsing"))

@@ -1,4 +1,6 @@
-"""Airflow reads this module by its name; the scheduler asks it about each task instance that it creates.
+"""Airflow reads this module by its name, in each of its processes when it starts.
+
+The scheduler asks it about each task instance that it creates.
 
 What keeps a backfill from starving the nightly run (Airflow 3.3.2): the runs themselves do not compete, since a
 backfill has a limit of its own beside the DAG's `max_active_runs`, and queued runs of backfills are started last. Their
@@ -10,6 +12,7 @@ come after all others, and in a pool that is smaller than the workers, which kee
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 # The launcher names the pool that it created; a task whose pool does not exist would wait silently for ever.
@@ -37,3 +40,15 @@ def _is_backfill(task_instance: Any, dag_run: Any) -> bool:
     if run is None:
         return str(task_instance.run_id).startswith("backfill__")
     return str(getattr(run.run_type, "value", run.run_type)) == "backfill"
+
+
+def preload() -> None:
+    """What every DAG file needs: the DAG processor forks a process per file, which then has it already.
+
+    Building the typed settings takes 0.2 s of CPU, per file and every half minute otherwise.
+    """
+    import pipelines.settings  # noqa: F401
+
+
+if "dag-processor" in sys.argv[:2]:
+    preload()

@@ -185,6 +185,21 @@ def test_reading_the_dags_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("command", "is_preloaded"), [("dag-processor", True), ("scheduler", False)])
+def test_the_dag_processor_imports_the_settings_once_for_all_files(
+    tmp_path: Path, command: str, is_preloaded: bool
+) -> None:
+    """Airflow runs plugins/airflow_local_settings.py when it starts; the children that read the files are forked."""
+    home = Home(tmp_path / "home", write_config(tmp_path, alpha=ALPHA))
+    code = f"import sys; sys.argv = ['airflow', {command!r}]; import airflow.settings; "
+    code += "print('PRELOADED', 'pipelines.settings' in sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=airflow_environment(home), capture_output=True, text=True, check=True
+    )
+    assert f"PRELOADED {is_preloaded}" in run.stdout
+
+
+@pytest.mark.slow
 def test_inside_a_task_only_its_own_pipeline_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "beta__daily")
     home = Home(tmp_path / "home", write_config(tmp_path, alpha=ALPHA, beta=BETA))
