@@ -128,8 +128,9 @@ def heat_map(figure: Figure, columns: Sequence[str], keys: Sequence[str], values
     _boxes(axes, gaps, 0.25, facecolor=SOFT)
     axes.set_xlim(-0.5, max(0.5, len(keys) - 0.5))
     axes.set_ylim(max(0.5, len(names) - 0.5), -0.5)
-    axes.set_yticks(range(len(names)), names)
-    axes.tick_params(axis="y", length=0, labelcolor=TEXT)
+    axes.yaxis.set_visible(False)  # as ticks the names would be laid out three times
+    for place, name in enumerate(names):
+        axes.text(-0.7, place, name, ha="right", va="center_baseline", color=TEXT)
     _ticks(axes, keys)
 
 
@@ -175,12 +176,16 @@ def _cell(axes: Axes, keys: Sequence[str]) -> float:
 
 def _marks(axes: Axes, keys: Sequence[str], changes: Mapping[str, str]) -> None:
     """Dashed lines with names, a name left out where it would lie on the one before."""
+    from matplotlib.lines import Line2D
+
     width = _cell(axes, keys)
     free = -1.0
     places = {key: place for place, key in enumerate(keys)}
     for key, name in changes.items():
         place = places[key] - 0.5
-        axes.axvline(place, color=WATCH, linewidth=1.2, linestyle=(0, (3, 2)))
+        mark = Line2D([place, place], [0, 1], color=WATCH, linewidth=1.2, linestyle=(0, (3, 2)))
+        mark.set_transform(axes.get_xaxis_transform())
+        axes.add_artist(mark)
         if place * width > free:
             axes.annotate(name, (place, 1), (2, 2), ("data", "axes fraction"), "offset points", color=WATCH)
             free = place * width + _CHARACTER * (len(name) + 1)
