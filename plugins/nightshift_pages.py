@@ -13,6 +13,7 @@ from nightshift_reports import report_answer
 from pipelines.errors import NightshiftError
 from pipelines.home import Home
 from pipelines.pages import addresses
+from pipelines.report.status import pipelines_known
 
 # Our own HTML, styles and one script; nothing from elsewhere. Forms go back to this server only.
 _POLICY = (
@@ -118,10 +119,18 @@ def pages_app(home: Home) -> Any:
         return RedirectResponse(place_of_run(ledger_of(home), dag_id, run_id))
 
     @app.get("/reports/{path:path}")
-    def report(path: str, user: GetUserDep) -> Response:  # noqa: ARG001 - naming the user is what asks for a sign-in
+    def report(path: str, user: GetUserDep) -> Response:
+        for name in told_of(home, path):
+            require_readable(user, name)
         return report_answer(home.files("reports"), path)
 
     return app
+
+
+def told_of(home: Home, path: str) -> list[str]:
+    """The pipelines that a report tells of: its folder's, or all in a morning report."""
+    known = pipelines_known(home)
+    return [name for name in known if path.startswith(f"{name}/")] or known
 
 
 def may_read(user: Any, name: str) -> bool:

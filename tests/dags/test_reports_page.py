@@ -107,3 +107,20 @@ def test_a_report_that_was_never_written_is_explained(root: Path) -> None:
     assert answer.status_code == 404
     assert "monitor.report" in answer.text
     assert "/nightshift/reports/index.html" in answer.text
+
+
+def test_a_report_is_for_those_who_may_read_all_that_it_tells_of(
+    airflow_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nightshift_pages
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi.testclient import TestClient
+
+    for name in ("index.html", "alpha/drift/2026-03-02.html", "beta/drift/2026-03-02.html"):
+        airflow_home.files("reports").write(name, name.encode())
+    monkeypatch.setattr(nightshift_pages, "may_read", lambda user, name: name == "alpha")  # noqa: ARG005
+    app = nightshift_pages.pages_app(airflow_home)
+    app.dependency_overrides[get_user] = lambda: None
+    asked = ("alpha/drift/2026-03-02.html", "beta/drift/2026-03-02.html", "index.html", "alpha/../beta/x.html")
+    answers = {path: TestClient(app).get(f"/reports/{path}").status_code for path in asked}
+    assert answers == dict(zip(asked, (200, 403, 403, 403), strict=True))
