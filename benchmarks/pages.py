@@ -1,6 +1,6 @@
 """How long Nightshift's pages take over a generated ledger, and how large they are.
 
-    python -m benchmarks.pages [--pipelines 50] [--partitions 400] [--versions 200] [--folder F] [--cpu]
+    python -m benchmarks.pages [--pipelines 50] [--partitions 400] [--versions 200] [--asked 10] [--folder F] [--cpu]
 
 The pipelines are copies of card_payments under other names; the ledger (SQLite, or NIGHTSHIFT_LEDGER_URL) holds rows
 and JSON of the sizes that real runs write. Every page is asked for through the ASGI application, without sign-in and
@@ -90,7 +90,7 @@ def client(home: Home) -> Any:
 
 
 def measure(
-    home: Home, names: list[str], newest: date, versions: int, clock: Clock
+    home: Home, names: list[str], newest: date, versions: int, asked_of: int, clock: Clock
 ) -> dict[str, dict[str, list[float]]]:
     """Title to `first` and `again` (milliseconds) and `kb`."""
     asked = client(home)
@@ -99,7 +99,7 @@ def measure(
     _ask(asked, clock, addresses.overview(), found["overview"], "first")
     for _ in range(_AGAIN * 10):
         _ask(asked, clock, addresses.overview(), found["overview"], "again")
-    for name in names[1:]:
+    for name in names[1 : asked_of + 1]:
         for title in pages:
             address = pages_of(name, newest, versions)[title]
             one = found.setdefault(title, {"first": [], "again": [], "kb": []})
@@ -176,6 +176,7 @@ def main() -> None:
     parser.add_argument("--pipelines", type=int, default=50)
     parser.add_argument("--partitions", type=int, default=400)
     parser.add_argument("--versions", type=int, default=200)
+    parser.add_argument("--asked", type=int, default=10, help="pipelines whose pages are asked for")
     parser.add_argument("--folder", type=Path, help="kept and used again; default: a temporary one")
     parser.add_argument("--cpu", action="store_true", help="processor time of this process instead of time")
     parser.add_argument("--no-commands", action="store_true", help="only the pages")
@@ -186,7 +187,9 @@ def main() -> None:
         begun = time.perf_counter()
         home, names, newest = prepare(folder, given.pipelines, given.partitions, given.versions)
         print(f"ledger of {given.pipelines} pipelines ready after {time.perf_counter() - begun:.0f} s", file=sys.stderr)
-        found = measure(home, names, newest, given.versions, time.process_time if given.cpu else time.perf_counter)
+        found = measure(
+            home, names, newest, given.versions, given.asked, time.process_time if given.cpu else time.perf_counter
+        )
         print(markdown(found, {} if given.no_commands else commands(home, names[0])))
 
 
