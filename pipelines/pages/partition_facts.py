@@ -49,7 +49,6 @@ def partition_facts(home: Home, name: str, key: str) -> dict[str, Any]:
         "decisions": [_decision(row) for row in reversed(ledger.decisions(name, None, key))],
         "attempts": [_attempt(row) for row in attempts],
         "reports": _reports(home, name, key),
-        "run": next((row["run_id"] for row in reversed(attempts) if is_of_airflow(row["run_id"])), None),
         "daily_run": _daily_run(attempts),
     }
 

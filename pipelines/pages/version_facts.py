@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -152,9 +152,3 @@ def _mlflow_links(home: Home, name: str, row: Row) -> list[tuple[str, str]]:
     task = Task(home, name, row["run_id"], known={"version": row["version"], "mlflow_run_id": row["mlflow_run_id"]})
     found = (("MLflow run", mlflow_run(task)), ("MLflow version", mlflow_version(task)))
     return [(text, address) for text, address in found if address]
-
-
-def check_rows(gate: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The gate's checks in its order: name, passed, text."""
-    checks = gate["numbers"].get("checks", []) if gate else []
-    return [{"name": one["name"], "passed": bool(one["passed"]), "text": one["text"]} for one in checks]
