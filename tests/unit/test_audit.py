@@ -51,9 +51,11 @@ def test_audit_passes_a_good_day_and_records_its_numbers(run):
     assert verdict(run) == ("PASS", ["shift not judged: 0 rows, 100 are needed"])
 
 
-def test_audit_fails_a_doubled_key_and_names_it(run):
+def test_audit_fails_a_doubled_key_and_shows_its_shape(run):
     features(run, [1.0, 2.0, 3.0], ids=["p0", "p1", "p0"])
-    with pytest.raises(DataError, match=r"E-AUDIT-KEYS .*each payment_id must occur once, but 1 do not; they look like 'x9'"):
+    with pytest.raises(
+        DataError, match=r"E-AUDIT-KEYS .*payment_id must occur once, but 1 do not; they look like 'x9'"
+    ):
         audit(scored(run))
     outcome, reasons = verdict(run)
     assert outcome == "FAIL"
