@@ -54,7 +54,13 @@ def open_rows(sample: Sample, folder: Path, header: bool | None = None) -> Rows:
         DataError: E-INIT-COLUMNS when files differ, E-INIT-EMPTY without rows, E-INIT-FORMAT when it cannot be read.
     """
     connection = duckdb.connect(str(folder / "sample.duckdb"))
-    for name, value in {"memory_limit": _MEMORY, "temp_directory": str(folder), "TimeZone": "UTC"}.items():
+    settings = {
+        "memory_limit": _MEMORY,
+        "temp_directory": str(folder),
+        "TimeZone": "UTC",
+        "enable_progress_bar": "false",
+    }
+    for name, value in settings.items():
         connection.execute(f"SET {name} = '{value}'")
     try:
         dialect: Dialect | None = None
