@@ -13,7 +13,9 @@ from pipelines.storage.tables import Snapshot
 _LONGEST_RECORD = 120
 
 
-def quarantine(home: Home, name: str, key: str, most: int | None = None) -> dict[str, Any]:
+def quarantine(
+    home: Home, name: str, key: str, most: int | None = None, ledger: Ledger | None = None
+) -> dict[str, Any]:
     """`{"pipeline", "partition", "rows", "reasons": [...], "records": [...]}`.
 
     A reason has `code`, `stage`, `rows` and an example of its text; most frequent first. A record has row_id,
@@ -21,12 +23,13 @@ def quarantine(home: Home, name: str, key: str, most: int | None = None) -> dict
 
     Args:
         most: read and count at most so many rows.
+        ledger: the home's, where it is open already.
 
     Raises:
         ConfigError: E-RUN-PARTITION when nothing was ever ingested for this partition.
     """
     snapshot = Snapshot.latest(home.table(name, "quarantine"))
-    is_known = Ledger(home.ledger_url).accounting_of(name, key) is not None
+    is_known = (ledger or Ledger(home.ledger_url)).accounting_of(name, key) is not None
     if not snapshot.exists or not (is_known or key in snapshot.partitions()):
         raise ConfigError(
             "E-RUN-PARTITION",

@@ -32,7 +32,7 @@ def page(home: Home, name: str, left: int | None, right: int | None) -> str:
         known=known,
         champion=champions[-1] if champions else None,
         chosen=chosen,
-        one=comparison(home, name, *chosen) | sides(ledger, name, chosen) if chosen else None,
+        one=comparison(home, name, *chosen, ledger) | sides(ledger, name, chosen) if chosen else None,
     )
 
 

@@ -34,7 +34,9 @@ class Task:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.home.ledger_url)
+        from pipelines.pages.known import ledger_of  # with the settings, which whoever only imports links needs not
+
+        return ledger_of(self.home)
 
     @property
     def version(self) -> int | None:

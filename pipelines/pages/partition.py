@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.errors import NightshiftError
 from pipelines.home import Home
 from pipelines.pages import addresses, offers
+from pipelines.pages.known import ledger_of
 from pipelines.pages.partition_facts import partition_facts
 from pipelines.pages.rendering import render
 from pipelines.validate.texts import masked
@@ -40,7 +41,7 @@ def quarantine(home: Home, name: str, key: str) -> dict[str, Any]:
     from pipelines import quarantined
 
     try:
-        found = quarantined.quarantine(home, name, key, _MOST_ROWS_READ)
+        found = quarantined.quarantine(home, name, key, _MOST_ROWS_READ, ledger_of(home))
     except NightshiftError as error:
         return {"problem": str(error), "reasons": [], "is_partial": False}
     reasons = []

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from pipelines.errors import ConfigError, did_you_mean, quote
 from pipelines.home import Home
-from pipelines.ledger import Ledger
 from pipelines.pages import addresses
 from pipelines.pages.actions import AT_ONCE, REASON, WHICH, Given, Proposal, Question
+from pipelines.pages.known import ledger_of
 from pipelines.settings import Pipeline, load_pipeline
 
 _SHORTEST_REASON = 3
@@ -36,7 +36,7 @@ def proposal(home: Home, name: str, action: str, given: Given) -> Proposal:
 
 def _run(home: Home, pipeline: Pipeline, given: Given) -> Proposal:
     key = pipeline.parse(given.get("partition", "")).key
-    running = [row["step"] for row in Ledger(home.ledger_url).attempts(pipeline.name, key) if row["state"] == "running"]
+    running = [row["step"] for row in ledger_of(home).attempts(pipeline.name, key) if row["state"] == "running"]
     says = (
         f"Airflow starts {pipeline.name}__daily for {key}: from the source file to released scores and the drift "
         "decision.",
@@ -63,7 +63,7 @@ def _run(home: Home, pipeline: Pipeline, given: Given) -> Proposal:
 
 def _retract(home: Home, pipeline: Pipeline, given: Given) -> Proposal:
     key = pipeline.parse(given.get("partition", "")).key
-    released = [row for row in Ledger(home.ledger_url).releases(pipeline.name, key) if row["state"] == "released"]
+    released = [row for row in ledger_of(home).releases(pipeline.name, key) if row["state"] == "released"]
     rows = released[-1]["row_count"] if released else 0
     return Proposal(
         pipeline.name,
@@ -109,7 +109,7 @@ def _retrain(home: Home, pipeline: Pipeline, given: Given) -> Proposal:  # noqa:
 
 
 def _backfill(home: Home, pipeline: Pipeline, given: Given) -> Proposal:
-    known = Ledger(home.ledger_url).ends(pipeline.name)
+    known = ledger_of(home).ends(pipeline.name)
     first, last = given.get("first", known[0] or ""), given.get("last", known[1] or "")
     return Proposal(
         pipeline.name,
@@ -153,7 +153,7 @@ def _replay(home: Home, pipeline: Pipeline, given: Given) -> Proposal:
 
 def _rollback(home: Home, pipeline: Pipeline, given: Given) -> Proposal:
     version = _version(home, pipeline, given)
-    history = [row["version"] for row in Ledger(home.ledger_url).champions(pipeline.name)]
+    history = [row["version"] for row in ledger_of(home).champions(pipeline.name)]
     now = history[-1] if history else None
     return Proposal(
         pipeline.name,
@@ -195,7 +195,7 @@ def _version(home: Home, pipeline: Pipeline, given: Given) -> int:
     text = given.get("version", "")
     if not text.isascii() or not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise ConfigError("E-PAGE-VERSION", pipeline.name, f"a version must be a number, got {quote(text)}")
-    return int(Ledger(home.ledger_url).model(pipeline.name, int(text))["version"])
+    return int(ledger_of(home).model(pipeline.name, int(text))["version"])
 
 
 def _not_earlier(version: int, history: list[int]) -> str:

@@ -16,13 +16,13 @@ from pipelines.training.replay_differences import changed, partition_lines, surr
 _UNKNOWN = "not recorded: one of them was registered by an earlier release"
 
 
-def comparison(home: Home, pipeline: str, first: int, second: int) -> dict[str, Any]:
+def comparison(home: Home, pipeline: str, first: int, second: int, ledger: Ledger | None = None) -> dict[str, Any]:
     """`versions` (both, as `experiments` lists them), sentences per subject, and `metrics`, one row each.
 
     Raises:
         ModelError: E-MODEL-UNKNOWN when one was never registered.
     """
-    ledger = Ledger(home.ledger_url)
+    ledger = ledger or Ledger(home.ledger_url)
     versions = [version_row(ledger, pipeline, version) for version in (first, second)]
     then, now = (ledger.model(pipeline, version)["record"] for version in (first, second))
     return {
