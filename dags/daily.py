@@ -9,7 +9,8 @@ from airflow.sdk import DAG, BaseOperator
 from nightshift_dags import build, daily_timetable, first_tick_from, last_tick_until
 from nightshift_notify import Notify, deadline, watched
 from nightshift_resources import task_arguments
-from nightshift_tasks import HISTORY_TIMEOUT_MINUTES, AwaitHistory, RequestRetrain, Score, StepOperator
+from nightshift_retrain import RequestRetrain
+from nightshift_tasks import HISTORY_TIMEOUT_MINUTES, AwaitHistory, Score, StepOperator
 
 from pipelines.settings import Pipeline
 

@@ -15,7 +15,7 @@ from nightshift_approval import ApprovePromotion, Promote
 from nightshift_dags import build
 from nightshift_notify import NotifyRetrain, watched
 from nightshift_resources import task_arguments
-from nightshift_tasks import RequestNightlyRetrain, RetrainStep, Tune, retrain_asset
+from nightshift_retrain import RequestNightlyRetrain, RetrainStep, Tune, retrain_asset
 
 from pipelines.settings import Pipeline
 

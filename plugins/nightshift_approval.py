@@ -9,7 +9,8 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 from nightshift_links import LINKS, remember
 from nightshift_notify import tell_approval
-from nightshift_tasks import RetrainStep, pulled
+from nightshift_retrain import RetrainStep
+from nightshift_tasks import pulled
 
 from pipelines import approvals
 

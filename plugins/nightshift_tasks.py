@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, BaseOperator, BaseSensorOperator
+from airflow.sdk import BaseOperator, BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from nightshift_credentials import use_s3_connection
 from nightshift_links import LINKS, remember, remembered
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
 HISTORY_POKE_SECONDS = 5
 HISTORY_TIMEOUT_MINUTES = 60
 _MOST_DIFFERENCES = 5
-
-
-def retrain_asset(pipeline: str) -> Asset:
-    """The asset whose event starts `<pipeline>__retrain`; the event's partition key is the as_of partition."""
-    return Asset(name=f"{pipeline}_retrain", uri=f"nightshift://{pipeline}/retrain")
 
 
 def partition_of(context: Context) -> str:
@@ -108,7 +102,7 @@ class StepOperator(BaseOperator):
                     self.pipeline, self.partition, context["run_id"], self.step, arguments=arguments, notes=notes
                 )
         except NightshiftError as error:
-            raise _as_airflow(error) from None
+            raise as_airflow(error) from None
         except Exception as error:
             # A defect, or a library's own words, which may quote rows: the log gets the place and the shape of it.
             raise RuntimeError(without_values(error)).with_traceback(error.__traceback__) from None
@@ -133,7 +127,7 @@ class Score(StepOperator):
     operator_extra_links = LINKS["score"]
 
 
-def _as_airflow(error: NightshiftError) -> Exception:
+def as_airflow(error: NightshiftError) -> Exception:
     """The error that makes Airflow retry (storage, network) or fail for good (data, configuration, models)."""
     return error if error.retryable else AirflowFailException(str(error))
 
@@ -175,7 +169,7 @@ class AwaitHistory(BaseSensorOperator):
             if missing and (os.environ.get(IN_PROCESS) or self._is_last_look(context)):
                 require_history(run)
         except NightshiftError as error:
-            raise _as_airflow(error) from None
+            raise as_airflow(error) from None
         if missing:
             self.log.info("waiting for earlier partitions: %s", ", ".join(missing))
         return not missing
@@ -190,106 +184,6 @@ class AwaitHistory(BaseSensorOperator):
         return bool((timezone.utcnow() - first).total_seconds() + 2 * HISTORY_POKE_SECONDS > self.timeout)
 
 
-class RequestRetrain(BaseOperator):
-    """Emits the retrain asset's event when `monitor` decided so; skipped otherwise.
-
-    A backfill never asks for a retrain: it must not move the champion of today.
-    """
-
-    ui_color = "#f7e8e8"
-
-    def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
-        super().__init__(outlets=[retrain_asset(pipeline)], **kwargs)
-        self.pipeline = pipeline
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        summary = pulled(context, "monitor")
-        if not wants_retrain(summary):
-            raise AirflowSkipException(f"the decision is {summary.get('decision', 'unknown')}: no retrain")
-        if str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type)) == "backfill":
-            raise AirflowSkipException("a backfill does not retrain: past days keep their champions")
-        extra = {
-            "partition": partition_of(context),
-            "decision": str(summary.get("decision")),
-            "reasons": [str(reason) for reason in summary.get("reasons", [])],
-            "trigger": "monitor",
-        }
-        context["outlet_events"][retrain_asset(self.pipeline)].extra = extra
-        return extra
-
-
-def wants_retrain(summary: dict[str, Any]) -> bool:
-    """Whether `monitor` asks for a retrain now (its decision may be RETRAIN while a cooldown holds it back)."""
-    return bool(summary.get("trigger", summary.get("decision") == "RETRAIN"))
-
-
-class RequestNightlyRetrain(BaseOperator):
-    """Emits the retrain asset's event for the newest accepted partition, on the pipeline's retrain cron."""
-
-    def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
-        super().__init__(outlets=[retrain_asset(pipeline)], **kwargs)
-        self.pipeline = pipeline
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        try:
-            partition = latest_clean(self.pipeline)
-        except NightshiftError as error:
-            raise AirflowSkipException(str(error)) from None
-        event = context["outlet_events"][retrain_asset(self.pipeline)]
-        event.extra = {"partition": partition, "trigger": "schedule"}
-        event.add_partitions(partition)
-        return {"partition": partition}
-
-
-class RetrainStep(StepOperator):
-    """A step of the retrain run: the partition is its `as_of`, and every summary says what triggered the run."""
-
-    def choose_partition(self, context: Context) -> str:
-        if self.task_id != "snapshot":
-            return str(pulled(context, "snapshot")["as_of_partition"])
-        run = context["dag_run"]
-        chosen = (
-            run.partition_key
-            or (run.conf or {}).get("as_of_partition")
-            or context["params"].get("as_of_partition")
-            or _event_extra(context).get("partition")
-        )
-        try:
-            return str(chosen or latest_clean(self.pipeline))
-        except NightshiftError as error:
-            raise _as_airflow(error) from None
-
-    def notes(self, context: Context) -> dict[str, Any]:
-        if self.task_id != "snapshot":
-            return {"trigger": pulled(context, "snapshot")["trigger"]}
-        return {"as_of_partition": self.partition, "trigger": trigger_of(context)}
-
-
-class Tune(RetrainStep):
-    """`tune`, mapped over workers (see Score)."""
-
-    operator_extra_links = LINKS["tune"]
-
-
-def trigger_of(context: Context) -> str:
-    """In words, what started this retrain: the asset event's text, the conf's, or who pressed the button."""
-    run = context["dag_run"]
-    if (run.conf or {}).get("trigger"):
-        return str(run.conf["trigger"])
-    extra = _event_extra(context)
-    if extra:
-        reasons = "; ".join(extra.get("reasons", []))
-        words = f"{extra.get('trigger', 'asset event')} on {extra.get('partition')}"
-        return f"{words}: {reasons}" if reasons else words
-    return f"manual by {getattr(run, 'triggering_user_name', None) or 'unknown'}"
-
-
-def _event_extra(context: Context) -> dict[str, Any]:
-    """`extra` of the newest asset event that triggered this run, or nothing."""
-    found: Sequence[Any] = [event for events in dict(context["triggering_asset_events"]).values() for event in events]
-    return dict(found[-1].extra or {}) if found else {}
-
-
 class Replay(StepOperator):
     """Rebuilds a version; fails when it differs, with the first of what does. Its summary says everything."""
 
@@ -297,7 +191,7 @@ class Replay(StepOperator):
         try:
             return latest_clean(self.pipeline)
         except NightshiftError as error:
-            raise _as_airflow(error) from None
+            raise as_airflow(error) from None
 
     def given(self, context: Context) -> dict[str, Any]:
         return {name: context["params"][name] for name in ("version", "inputs", "settings")}
@@ -329,4 +223,4 @@ class Rollback(BaseOperator):
             remember(self, context, **summary)
             return summary
         except NightshiftError as error:
-            raise _as_airflow(error) from None
+            raise as_airflow(error) from None
