@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from pipelines.report.drawing import BAD, CLEAN, DUPLICATE, FONT_SIZE, LINE, LINK, PAGE, SOFT, TEXT, WATCH
@@ -179,16 +180,16 @@ def _marks(axes: Axes, keys: Sequence[str], changes: Mapping[str, str]) -> None:
     from matplotlib.lines import Line2D
 
     width = _cell(axes, keys)
-    free = -1.0
+    free, across, up = -1.0, list[float](), list[float]()
     places = {key: place for place, key in enumerate(keys)}
     for key, name in changes.items():
         place = places[key] - 0.5
-        mark = Line2D([place, place], [0, 1], color=WATCH, linewidth=1.2, linestyle=(0, (3, 2)))
-        mark.set_transform(axes.get_xaxis_transform())
-        axes.add_artist(mark)
+        across, up = [*across, place, place, nan], [*up, 0, 1, nan]
         if place * width > free:
             axes.annotate(name, (place, 1), (2, 2), ("data", "axes fraction"), "offset points", color=WATCH)
             free = place * width + _CHARACTER * (len(name) + 1)
+    look: Any = {"color": WATCH, "linewidth": 1.2, "linestyle": (0, (3, 2))}
+    axes.add_artist(Line2D(across, up, transform=axes.get_xaxis_transform(), **look))
 
 
 def _lone_points(axes: Axes, values: Values) -> None:
