@@ -285,6 +285,7 @@ def _record(pipeline: str, day: date, version: int, settings: Settings) -> dict[
             "lock": "4681765a8bd8c44b",
             "libraries": {"numpy": "2.4.6", "xgboost": "3.2.0"},
             "code": {"pipelines/engine.py": "d2f46dc01f823385"},
+            "feature_code": {"amount_shape": "ffd54bc3dab7d342"},
         },
     }
 
