@@ -51,6 +51,7 @@ def overview(home: Home, ledger: Ledger, names: Sequence[str], now: datetime) ->
             "stale": sorted(stale.get(name, ())) if own else [],
             "waiting": open_question(asked.get(name), now),
             "retrain": runs.get(name),
+            "champion": champions[name]["version"] if name in champions else None,
             "problem": problem,
         }
         found.append(_entry(facts, champions.get(name), now))

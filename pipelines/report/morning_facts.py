@@ -130,6 +130,7 @@ def _asked(state: Facts) -> Facts:
         "stale": sorted(row["partition"] for row in state["partitions"] if row["is_stale"]),
         "waiting": state["waiting"],
         "retrain": state["retrains"][0] if state["retrains"] else None,
+        "champion": state["champion"]["version"] if state["champion"] else None,
         "problem": "",
     }
 

@@ -17,9 +17,10 @@ def needs(one: Facts) -> list[dict[str, str]]:
 
     Args:
         one: `pipeline`, `nights` (newest first), `missing` and `stale` (keys, oldest first), `waiting` (a decision
-            about an approval, or None), `retrain` (its newest attempt, or None), `problem` (of the settings, or "").
+            about an approval, or None), `retrain` (its newest attempt, or None), `champion` (its version, or None),
+            `problem` (of the settings, or "").
     """
-    found = [_settings(one), _stopped(one), _missing(one), _waiting(one), _stale(one), _retrain(one)]
+    found = [_settings(one), _stopped(one), _missing(one), _waiting(one), _stale(one), _retrain(one), _worn(one)]
     return [entry for entry in found if entry]
 
 
@@ -93,6 +94,20 @@ def _retrain(one: Facts) -> dict[str, str] | None:
         return None
     text = f"The last retrain stopped at {run['step']}: {plain(run['error'] or '')}"
     return _need("retrain", f"could not retrain ({run['step']} stopped)", text, run_id=run["run_id"])
+
+
+def _worn(one: Facts) -> dict[str, str] | None:
+    """A retrain was asked for because of the very version that is the champion: the gate held what came of it, or
+    somebody put the version back."""
+    version = one["champion"]
+    asked = (night for night in one["nights"] if night["drift"] == "RETRAIN" and night["model"] == version)
+    night = next(asked, None) if version is not None else None
+    if night is None:
+        return None
+    key, reasons = night["partition"], night["drift_reasons"]
+    why = f": {plain(reasons[0])}" if reasons else "."
+    text = f"The monitor asked for a new model on {key}, and version {version} is still the champion{why}"
+    return _need("drift", f"keeps version {version} although drift asked for a new model", text, partition=key)
 
 
 def _run(pipeline: str, keys: Sequence[str]) -> str:

@@ -92,16 +92,20 @@ def test_a_champion_change_is_where_another_version_scores() -> None:
     assert champion_changes(nights[::-1]) == {"2026-03-05": "v2"}
 
 
+_QUIET: dict[str, Any] = {"partition": "2026-03-02", "state": "released", "error": None, "step": None}
+_QUIET |= {"drift": "OK", "drift_reasons": [], "model": 2}
 _FINE: dict[str, Any] = {
     "pipeline": "p",
-    "nights": [{"partition": "2026-03-02", "state": "released", "error": None, "step": None}],
+    "nights": [_QUIET],
     "missing": [],
     "stale": [],
     "waiting": None,
     "retrain": {"state": "done", "error": None, "step": "promote", "run_id": "r"},
+    "champion": 2,
     "problem": "",
 }
-_REFUSED = {"partition": "2026-03-02", "state": "refused", "step": "validate"}
+_REFUSED = _QUIET | {"state": "refused", "step": "validate"}
+_ASKED = _QUIET | {"partition": "2026-03-01", "drift": "RETRAIN", "drift_reasons": ["QUALITY fell."]}
 _REFUSED |= {"error": "E-DQ-EMPTY p 2026-03-02: no rows came. Send the file again."}
 
 
@@ -144,6 +148,13 @@ _REFUSED |= {"error": "E-DQ-EMPTY p 2026-03-02: no rows came. Send the file agai
             id="retrain",
         ),
         pytest.param(
+            {"nights": [_QUIET, _ASKED]},
+            "drift",
+            "keeps version 2 although drift asked for a new model",
+            "",
+            id="the version that drift was about is still champion",
+        ),
+        pytest.param(
             {"problem": "E-CONFIG-UNKNOWN a.yaml:3: unknown key 'ower'."},
             "settings",
             "has settings that cannot be used",
@@ -159,6 +170,11 @@ def test_each_trouble_says_what_to_do(changed: dict[str, Any], kind: str, short:
 
 def test_a_quiet_pipeline_needs_nothing() -> None:
     assert needs(_FINE) == []
+
+
+def test_a_new_champion_settles_what_drift_asked_for() -> None:
+    assert needs(_FINE | {"nights": [_QUIET, _ASKED | {"model": 1}]}) == []
+    assert needs(_FINE | {"nights": [_ASKED | {"model": None}], "champion": None}) == []
 
 
 def test_a_refused_night_is_told_in_plain_words() -> None:
