@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from PIL import Image
 
 if TYPE_CHECKING:
     from playwright.sync_api import Frame, Page
@@ -25,7 +28,8 @@ def problems(page: Page | Frame) -> list[str]:
 
 
 def picture(page: Page, name: str) -> None:
-    """Writes the screen as `<name>.png` where NIGHTSHIFT_PICTURES names a folder (`make pictures`)."""
+    """Writes the screen as `<name>.png`, in 256 colours, where NIGHTSHIFT_PICTURES names a folder (`make pictures`)."""
     if folder := os.environ.get("NIGHTSHIFT_PICTURES"):
+        screen = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
         Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.png")
+        screen.quantize(256, dither=Image.Dither.NONE).save(Path(folder) / f"{name}.png", optimize=True)
