@@ -21,6 +21,7 @@ from pipelines.staged import Pin, Scores, champion_for, close_pin, pinned, stage
 Summary = dict[str, Any]
 _BINS = 10
 _ROWS_FOR_CONSTANT = 10  # fewer equal scores can be chance, e.g. three alike rows in one leaf
+_ROOM = 1e-9  # of the edge
 _ROWS_FOR_SHIFT = 100  # below it PSI measures noise: its expectation without drift is about bins / rows
 _RELEASES_FOR_SHIFT = 3
 _LARGEST = 1.7976931348623157e308  # NaN and infinity compare above it on DuckDB and on Spark
@@ -243,8 +244,12 @@ def _deciles(engine: Engine, reference: ir.Table) -> list[float]:
 
 
 def _counts(engine: Engine, table: ir.Table, edges: list[float]) -> list[int]:
-    """Rows per bin `(-inf, e1], (e1, e2], ... (ek, inf)`."""
-    sums = {f"c{number}": (table.score <= edge).sum() for number, edge in enumerate(edges)}
+    """Rows per bin `(-inf, e1], (e1, e2], ... (ek, inf)`.
+
+    An edge is the score of many rows where a model has few scores, and DuckDB reads a number as a decimal, which may be
+    another double in its last digit: without some room all those rows would fall on the wrong side.
+    """
+    sums = {f"c{number}": (table.score <= edge + _ROOM * abs(edge)).sum() for number, edge in enumerate(edges)}
     below = [int(value) for value in engine.table(table.aggregate(**sums)).to_pylist()[0].values()]
     cumulative = [0, *below, engine.count(table)]
     return [after - before for before, after in pairwise(cumulative)]

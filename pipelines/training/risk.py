@@ -134,10 +134,10 @@ def _gaps(promotion: Promotion) -> Iterator[str]:
 
 
 def _slices(promotion: Promotion) -> Iterator[str]:
-    sign = 1 if _is_higher_better(promotion) else -1
-    for name, numbers in promotion.checks():
-        if not name.startswith("slice "):
-            continue
+    slices = [(name, numbers) for name, numbers in promotion.checks() if name.startswith("slice ")]
+    # Asked only where there are slices: what is found without labels has no metric of the usual kind.
+    sign = 1 if slices and _is_higher_better(promotion) else -1
+    for name, numbers in slices:
         before, now, allowed = (_number(numbers, key) for key in ("champion", "challenger", "allowed_loss"))
         if before is None or now is None or allowed is None:
             yield f"{name} cannot be told"

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.audit import audit, stability_index
+from pipelines.audit import _counts, audit, stability_index
 from pipelines.errors import DataError, ModelError
 from pipelines.score import score
 from pipelines.staged import pinned, staged_scores
@@ -241,3 +241,10 @@ def test_a_model_that_scores_all_alike_is_caught_end_to_end(run, monkeypatch):
     with pytest.raises(DataError, match="E-AUDIT-CONSTANT"):
         run_all(run)
     assert run.ledger.releases(run.name) == []
+
+
+def test_scores_that_lie_on_an_edge_are_counted_as_numpy_counts_them(run):
+    edges = [0.09083085507154465, 0.0949481874704361, 0.13043980300426483, 0.8129335045814514]
+    with run.engine("audit") as engine:
+        table = engine.memory(pa.table({"score": edges * 5}))
+        assert _counts(engine, table, edges) == [5, 5, 5, 5, 0]
