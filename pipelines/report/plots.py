@@ -14,7 +14,6 @@ from pipelines.report.drawing import drawn
 
 WIDE = 640
 _MOST_NAMED = 3
-_ROW_KINDS = ("clean", "quarantined", "duplicate")
 
 Values = Sequence[float | None]
 
