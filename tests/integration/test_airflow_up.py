@@ -557,13 +557,13 @@ def test_who_may_only_look_is_told_so_and_starts_nothing(server: Server) -> None
 
 
 def test_a_backfill_is_started_from_the_page_and_a_second_one_refused_in_words(server: Server) -> None:
-    days = {"first": "2026-03-05", "last": "2026-03-05", "which": "none"}
+    days = {"first": "2026-03-09", "last": "2026-03-09", "which": "none"}
     browser = _browser(server, "admin")
     wait_for("room for it", lambda: _pressed(browser, "alpha/backfill", days).status_code == 303)
     second = _pressed(browser, "alpha/backfill", days)
     assert (second.status_code, "Airflow refuses it: There is already a running" in second.text) == (409, True)
-    assert second.text.count('value="2026-03-05"') == 2  # what was filled in is still there
-    found = wait_for("its run", lambda: [one for one in server.runs("alpha__daily") if _is_of(one, "2026-03-05")])
+    assert second.text.count('value="2026-03-09"') == 2  # what was filled in is still there
+    found = wait_for("its run", lambda: [one for one in server.runs("alpha__daily") if _is_of(one, "2026-03-09")])
     assert {one["run_type"] for one in found} == {"backfill"}
 
 
