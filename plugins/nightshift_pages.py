@@ -36,9 +36,8 @@ def pages_app(home: Home) -> Any:
     from pipelines.pages.known import ledger_of
     from pipelines.pages.of_run import pipeline_of, place_of_run
     from pipelines.pages.rendering import render
-    from pipelines.report import drawing
 
-    drawing.load()
+    overview.load(home)
 
     class Pages(FastAPI):
         """Remembers the application that it is mounted in, whose API the buttons call."""

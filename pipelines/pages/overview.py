@@ -12,12 +12,13 @@ from pipelines.home import Home
 from pipelines.ledger import Ledger, Row
 from pipelines.pages.known import ledger_of, settings_of
 from pipelines.pages.rendering import render
-from pipelines.report import plots
+from pipelines.report import drawing, plots
 from pipelines.report.lateness import missing
 from pipelines.report.needs import needs
 from pipelines.report.nights import newest_spans, nights
 from pipelines.report.status import RETRAIN_STEPS, pipelines_known
 from pipelines.report.trend import quality
+from pipelines.settings import pipeline_names
 from pipelines.settings.pipeline import Pipeline
 
 NIGHTS = 8  # partitions that the overview looks back: the last one and a week before it
@@ -29,6 +30,15 @@ def page(home: Home, is_readable: Callable[[str], bool]) -> str:
     names = [name for name in pipelines_known(home, ledger_of(home)) if is_readable(name)]
     found = overview(home, ledger_of(home), names, datetime.now(UTC))
     return render("overview", way=[], pipelines=found, sentence=sentence(found))
+
+
+def load(home: Home) -> None:
+    """What the first page would wait for: imports, the template, the settings of all pipelines. Opens no connection,
+    which a server that forks afterwards could not share."""
+    drawing.load()
+    render("overview", way=[], pipelines=[], sentence="")
+    for name in pipeline_names(home.config):
+        settings_of(home, name)
 
 
 def overview(home: Home, ledger: Ledger, names: Sequence[str], now: datetime) -> list[dict[str, Any]]:

@@ -43,9 +43,8 @@ def sparkline(figure: Figure, values: Values) -> None:
     down = [
         float("nan") if value is None else 0.12 + 0.76 * ((value - low) / span if span else 0.5) for value in values
     ]
-    figure.add_artist(Line2D(across, down, color=LINK, linewidth=1.5))
     last = max(place for place, value in enumerate(values) if value is not None)
-    figure.add_artist(Line2D(across[last : last + 1], down[last : last + 1], color=LINK, marker="o", markersize=4))
+    figure.add_artist(Line2D(across, down, color=LINK, linewidth=1.5, marker="o", markersize=4, markevery=[last]))
 
 
 def row_bars(
