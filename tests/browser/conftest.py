@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipelines.home import REPOSITORY
+from tests.airflow_server import free_port, wait_for
 from tests.conftest import without_airflow
-from tests.integration.test_airflow_up import free_port, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -8,8 +8,8 @@ import pytest
 
 from pipelines.home import Home
 from pipelines.ledger import Ledger
+from tests.airflow_server import wait_for
 from tests.browser.looking import picture, problems
-from tests.integration.test_airflow_up import wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,8 @@ from pipelines.errors import StorageError
 from pipelines.home import REPOSITORY, Home
 from pipelines.ledger import Ledger
 from pipelines.runs.local import run_days
+from tests.airflow_server import APPROVED, Server, running, wait_for
 from tests.conftest import ALPHA, without_airflow, write_config
-from tests.integration.test_airflow_up import Server, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -26,18 +25,9 @@ LIMITS = "{time_limit_minutes: 0.03, retries: 3, retry_delay_seconds: 1, max_ret
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = Server(tmp_path_factory.mktemp("resources"))
-    gamma = started.root / "config" / "pipelines" / "gamma.yaml"
-    gamma.write_text(gamma.read_text().replace("resources:\n", f"resources:\n  validate: {LIMITS}\n"))
-    try:
-        wait_for("the server's start", started.ready)
-        started.sign_in()
-        wait_for("all DAGs", started.all_dags)
+    gamma = APPROVED.replace("resources:\n", f"resources:\n  validate: {LIMITS}\n")
+    with running(tmp_path_factory.mktemp("resources"), gamma=gamma) as started:
         yield started
-    finally:
-        if started.process.poll() is None:
-            started.process.send_signal(signal.SIGTERM)
-            started.process.wait(90)
 
 
 def trigger(server: Server, dag_id: str, partition: str) -> str:
