@@ -60,6 +60,13 @@ def test_a_command_that_is_not_there_would_be_seen() -> None:
     assert told == ["no command stauts", "no option ['--form']", "no target ['coffee']"]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_lead_to_files(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    missing = [one for one in targets if "://" not in one and not (page.parent / one).exists()]
+    assert missing == []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name == "operating.md"], ids=lambda page: page.name)
