@@ -33,8 +33,7 @@ def page(home: Home, is_readable: Callable[[str], bool]) -> str:
 
 
 def load(home: Home) -> None:
-    """What the first page would wait for: imports, the template, the settings of all pipelines. Opens no connection,
-    which a server that forks afterwards could not share."""
+    """What the first page would wait for: imports, the template, the settings of all pipelines."""
     drawing.load()
     render("overview", way=[], pipelines=[], sentence="")
     for name in pipeline_names(home.config):
