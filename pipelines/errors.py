@@ -21,16 +21,19 @@ class NightshiftError(Exception):
 
     `retryable` tells the orchestrator whether the same call may succeed later: bad data, bad configuration and
     refused models are final, trouble with storage or the network is not.
+
+    `repeat` names the step to do again once that is repaired. The text leaves it out: in Airflow one clears a task, in
+    a terminal one runs a command, and whoever shows the error says what fits there.
     """
 
     retryable = False
 
-    def __init__(self, code: str, where: str, what: str, fix: str = "") -> None:
-        self.code, self.where, self.what, self.fix = code, where, what, fix
+    def __init__(self, code: str, where: str, what: str, fix: str = "", repeat: str = "") -> None:
+        self.code, self.where, self.what, self.fix, self.repeat = code, where, what, fix, repeat
         super().__init__(f"{code} {where}: {what.rstrip('.')}." + (f" {fix}" if fix else ""))
 
-    def __reduce__(self) -> tuple[type[NightshiftError], tuple[str, str, str, str]]:
-        return type(self), (self.code, self.where, self.what, self.fix)
+    def __reduce__(self) -> tuple[type[NightshiftError], tuple[str, str, str, str, str]]:
+        return type(self), (self.code, self.where, self.what, self.fix, self.repeat)
 
 
 class ConfigError(NightshiftError, ValueError):

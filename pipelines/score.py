@@ -136,7 +136,8 @@ def _check_features(context: Context, model: Scorer, files: list[str]) -> None:
             f"{context.where} v{model.version}",
             f"the features must hold all {len(model.features)} columns of the model, but lack {names(missing)}",
             f"{did_you_mean(missing[0], found)} Nothing was published. Retrain on the new features, or put the old "
-            "definition back and run 'build_features' again.".strip(),
+            "definition back.".strip(),
+            repeat="build_features",
         )
 
 

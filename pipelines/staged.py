@@ -269,6 +269,7 @@ def staged_scores(context: Context, pin: Pin, scratch: Path) -> Scores:
             "E-AUDIT-SHARDS",
             context.where,
             f"all {pin.shards} score shards must be staged and undamaged, but these are not: {lacking[:5]}",
-            "Nothing was released. Run 'score' again.",
+            "Nothing was released.",
+            repeat="score",
         )
     return Scores([shard for shard in found if shard is not None])

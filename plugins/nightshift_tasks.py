@@ -128,8 +128,15 @@ class Score(StepOperator):
 
 
 def as_airflow(error: NightshiftError) -> Exception:
-    """The error that makes Airflow retry (storage, network) or fail for good (data, configuration, models)."""
-    return error if error.retryable else AirflowFailException(str(error))
+    """The error that makes Airflow retry (storage, network) or fail for good (data, configuration, models).
+
+    A final one says which task to clear after the repair. Not under `nightshift run`, which says the command instead.
+    """
+    if error.retryable:
+        return error
+    in_a_terminal = bool(os.environ.get(IN_PROCESS))
+    again = f" Then clear task '{error.repeat}'." if error.repeat and not in_a_terminal else ""
+    return AirflowFailException(f"{error}{again}")
 
 
 def pulled(context: Context, task: str) -> dict[str, Any]:

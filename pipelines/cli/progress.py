@@ -35,6 +35,8 @@ class Progress:
         self._states: Counter[str] = Counter()
         self._gates: Counter[str] = Counter()
         self._finished = 0
+        self._told: set[str] = set()
+        self._failed: list[dict[str, Any]] = []  # the last events of runs that failed
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -48,14 +50,28 @@ class Progress:
     def on_event(self, event: dict[str, Any]) -> None:
         if event["event"] == "task":
             self._bar.update(self._task, description=f"{event['partition']}  {event['task_id']}")
-            if event["state"] == "failed" and event.get("error") and not self._quiet:
-                show.problem(event["error"])
-        elif event["event"] == "run" and str(event["dag_id"]).endswith("__retrain"):
-            self._retrained(event)
+            if event["state"] == "failed":
+                self._problem(event)
         elif event["event"] == "run":
-            self._finished += 1
-            self._bar.update(self._task, completed=self._finished)
-            self._day(event)
+            self._ended(event)
+
+    def _ended(self, event: dict[str, Any]) -> None:
+        if event["state"] == "failed":
+            self._failed.append(event)
+            self._problem(event)
+        if _is_retrain(event):
+            self._retrained(event)
+            return
+        self._finished += 1
+        self._bar.update(self._task, completed=self._finished)
+        self._day(event)
+
+    def _problem(self, event: dict[str, Any]) -> None:
+        """The error, once: a run repeats that of its first failed task, and has one of its own where no task ran."""
+        error = event.get("error")
+        if error and error not in self._told and not self._quiet:
+            show.problem(error)
+        self._told.add(str(error))
 
     def _day(self, event: dict[str, Any]) -> None:
         from pipelines.report.nights import nights
@@ -73,7 +89,7 @@ class Progress:
         decisions = Ledger(self._home.ledger_url).decisions(self._name, "gate", event["partition"])
         mine = [row for row in decisions if row["run_id"] == event["run_id"]] or decisions
         if event["state"] == "failed" or not mine:
-            outcome, why = event["state"], ""  # the task's own error is on stderr already
+            outcome, why = event["state"], ""  # the error is on stderr already
         else:
             outcome, why = str(mine[-1]["outcome"]), "; ".join(mine[-1]["reasons"])
         if event["state"] == "awaiting_input":
@@ -108,14 +124,31 @@ class Progress:
         days = ", ".join(f"{count} {state}" for state, count in sorted(self._states.items()))
         gates = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self._gates.items()))
         show.line(f"{sum(self._states.values())} partition(s): {days}" + (f"; retrained: {gates}" if gates else ""))
-        left = len(keys) - self._finished
-        if left > 0 or self._states["refused"] or self._states["failed"]:
-            waiting = f" ({left} partition(s) not run)" if left > 0 else ""
-            show.hint(f"repair what is named above, then run the same command again{waiting}")
+        if self._failed:
+            self.ask_for_repair(keys)
         elif not Ledger(self._home.ledger_url).champion(self._name):
             show.hint(f"nightshift retrain {self._name}  (nothing is scored before a first champion)")
         else:
             show.hint(f"nightshift status {self._name}")
+
+    def ask_for_repair(self, keys: list[str]) -> None:
+        """The commands that do again what failed, and what was left because of it."""
+        left = keys[self._finished :]
+        days = [event["partition"] for event in self._failed if not _is_retrain(event)] + left
+        commands = [
+            f"nightshift retrain {self._name} --as-of {event['partition']}"
+            for event in self._failed
+            if _is_retrain(event)
+        ]
+        if days:
+            upto = f" --to {keys[-1]}" if days[0] != keys[-1] else ""
+            commands.append(f"nightshift run {self._name} --from {days[0]}{upto}")
+        waiting = f"  ({len(left)} partition(s) not run)" if left else ""
+        show.hint(f"repair what is named above, then: {', then: '.join(commands)}{waiting}")
+
+
+def _is_retrain(event: dict[str, Any]) -> bool:
+    return str(event["dag_id"]).endswith("__retrain")
 
 
 def _is_refusal(event: dict[str, Any]) -> bool:

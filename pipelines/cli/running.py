@@ -88,6 +88,8 @@ def retrain(
     if json:
         show.as_json(event)
     if event["state"] == "failed":
+        if not json:
+            progress.ask_for_repair([])
         raise typer.Exit(REFUSED)
     if not json:
         show.hint(f"nightshift status {name}")

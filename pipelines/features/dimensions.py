@@ -73,5 +73,6 @@ def _check_unique(
         "E-FEATURE-JOIN",
         where,
         f"dimension '{name}' must have one row per {unique}, got several for keys like {shapes(keys)}",
-        "Nothing was published. Fix the dimension's file, then run 'ingest' and 'build_features' again.",
+        "Nothing was published. Fix the dimension's file.",
+        repeat="ingest",
     )

@@ -61,7 +61,8 @@ def empty(where: str, source: str, why: str) -> DataError:
         "E-IN-EMPTY",
         where,
         f"{quote(source)} must hold records, but {why}",
-        "Nothing was published. Deliver the file again, then clear task 'ingest'.",
+        "Nothing was published. Deliver the file again.",
+        repeat="ingest",
     )
 
 
@@ -98,7 +99,8 @@ def plain_blocks(delivery: Delivery, source: FileSource, where: str) -> Iterator
                 "E-IN-ARCHIVE",
                 where,
                 f"{quote(delivery.source)} is a damaged or truncated gzip file ({error})",
-                "Nothing was published. Deliver the file again, then clear task 'ingest'.",
+                "Nothing was published. Deliver the file again.",
+                repeat="ingest",
             ) from error
         if not block:
             return
@@ -180,7 +182,8 @@ def check_stated_digest(delivery: Delivery, where: str) -> None:
             where,
             f"the sha256 of {quote(delivery.source)} must be {quote(words[0] if words else '')} as its sidecar says, "
             f"got '{actual}'",
-            "Nothing was published. Deliver both files again, then clear task 'ingest'.",
+            "Nothing was published. Deliver both files again.",
+            repeat="ingest",
         )
 
 
@@ -192,5 +195,6 @@ def check_stated_rows(delivery: Delivery, records: int, where: str) -> None:
             "E-IN-SIDECAR",
             where,
             f"{quote(delivery.source)} must hold {quote(stated.strip())} records as its sidecar says, got {records}",
-            "Nothing was published. The file may be cut short: deliver it again, then clear task 'ingest'.",
+            "Nothing was published. The file may be cut short: deliver it again.",
+            repeat="ingest",
         )

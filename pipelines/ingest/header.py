@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipelines.errors import DataError, did_you_mean, names, quote, shapes
 from pipelines.settings.source import FileSource, SqlSource
 
-_FIX = "Nothing was published. Fix the file, then clear task 'ingest'."
+_FIX = "Nothing was published. Fix the file."
 
 
 def spelled(source: FileSource | SqlSource) -> dict[str, str]:
@@ -28,7 +28,9 @@ def match_columns(found: Sequence[str], source: FileSource | SqlSource, where: s
     wanted = spelled(source)
     if twice:
         shown = names(twice) if set(found) & set(wanted.values()) else shapes(twice)
-        raise DataError("E-SCHEMA-DUPCOL", where, f"column names must differ, got {shown} more than once", _FIX)
+        raise DataError(
+            "E-SCHEMA-DUPCOL", where, f"column names must differ, got {shown} more than once", _FIX, "ingest"
+        )
     refuse_missing(list(wanted.values()), found, where)
     extra = [name for name in found if name not in set(wanted.values())]
     if extra and source.extra_columns == "refuse":
@@ -48,11 +50,17 @@ def refuse_missing(declared: Sequence[str], found: Sequence[str], where: str) ->
     hint = did_you_mean(missing[0], strange)
     if len(strange) == len(found) and not hint:  # perhaps the file has no header, and these are values of its first row
         what = f"none of the {len(declared)} declared columns is in the header, which looks like {shapes(found)}"
-        raise DataError("E-SCHEMA-MISSING", where, what, f"If the file has no header line, it needs one. {_FIX}")
+        raise DataError(
+            "E-SCHEMA-MISSING", where, what, f"If the file has no header line, it needs one. {_FIX}", "ingest"
+        )
     what = f"column {quote(missing[0])} is" if len(missing) == 1 else f"columns {names(missing)} are"
     beside = f"undeclared: {names(strange)}" if strange else f"found only: {names(found)}"
-    raise DataError("E-SCHEMA-MISSING", where, f"{what} missing ({beside})", " ".join(filter(None, [hint, _FIX])))
+    raise DataError(
+        "E-SCHEMA-MISSING", where, f"{what} missing ({beside})", " ".join(filter(None, [hint, _FIX])), "ingest"
+    )
 
 
 def extra_columns(extra: Sequence[str], where: str) -> DataError:
-    return DataError("E-SCHEMA-EXTRA", where, f"only declared columns are allowed, got {names(extra)} too", _FIX)
+    return DataError(
+        "E-SCHEMA-EXTRA", where, f"only declared columns are allowed, got {names(extra)} too", _FIX, "ingest"
+    )

@@ -68,7 +68,8 @@ class ImageReader:
                     "E-IN-IMAGES",
                     self._where,
                     f"none of the {found.paths:,} images that '{name}' names lies below {quote(self._folders[name])}",
-                    "Nothing was published. Deliver them, or correct 'image.folder'; then clear task 'ingest'.",
+                    "Nothing was published. Deliver them, or correct 'image.folder'.",
+                    repeat="ingest",
                 )
 
     def _contents(self, cells: list[Any], name: str, column: Column) -> Iterator[bytes | Unfit | None]:

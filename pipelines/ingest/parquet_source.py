@@ -47,7 +47,8 @@ class ParquetRecords:
                 "E-IN-FORMAT",
                 self._where,
                 f"{quote(self._delivery.source)} is damaged or no Parquet file that can be read ({str(error)[:150]})",
-                "Nothing was published. Deliver the file again, then clear task 'ingest'.",
+                "Nothing was published. Deliver the file again.",
+                repeat="ingest",
             ) from error
         if not self.tally.records:
             raise empty(self._where, self._delivery.source, "it has no rows")

@@ -83,7 +83,8 @@ def _missing(context: Context, feed: Feed) -> DataError:
         "E-IN-MISSING",
         context.where,
         f"the file {quote(location(source.path, context))} of '{feed.table}' must exist, but does not",
-        "Nothing was published. Deliver it, then clear task 'ingest'; 'missing: skip' accepts partitions without file.",
+        "Nothing was published. Deliver it; 'missing: skip' accepts partitions without file.",
+        repeat="ingest",
     )
 
 

@@ -181,7 +181,7 @@ def _todo(night: Night) -> Iterator[str]:
     now, name = night.now, night.pipeline
     again = f"nightshift run {name} --from {now['partition']} --to {now['partition']}"
     if now["state"] == "refused":
-        yield f"repair the input and clear task '{now['step']}' of the run, or: {again}"
+        yield f"repair the input and clear task 'ingest' of the run, or: {again}"  # which reads the repaired input
     elif now["state"] == "held":
         yield "look at the scores; release nothing before the reason is known"
     elif now["state"] == "failed":

@@ -57,7 +57,8 @@ def plan_attempt(context: Context, step: str, part: dict[str, Any], code: str) -
                 "E-RUN-MEMORY",
                 context.where,
                 f"'{step}' ran out of its {memory:g} GiB with smaller batches, too",
-                f"Raise 'resources.{step}.memory_gib', then clear the task.",
+                f"Raise 'resources.{step}.memory_gib'.",
+                repeat=step,
             )
     return Plan(part, memory, bool(short))
 

@@ -105,7 +105,7 @@ def s3_errors(action: str, bucket: str, key: str, where: str = "storage") -> Ite
             raise ConfigError("E-S3-BUCKET", where, what, "Create it, or correct NIGHTSHIFT_STORAGE.") from error
         if code in _DENIED:
             what = f"{action} {target} was denied ({code})"
-            raise StorageError("E-S3-DENIED", where, what, "Give this role the right, then clear the task.") from error
+            raise StorageError("E-S3-DENIED", where, what, "Give this role the right.") from error
         if code == "RequestTimeTooSkewed":
             what = "this machine's clock must agree with the object store's to within minutes"
             raise StorageError("E-PRE-CLOCK", where, what, "Synchronise the clock.") from error

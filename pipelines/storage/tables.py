@@ -280,7 +280,7 @@ def store_errors(uri: str) -> Iterator[None]:
         if _DENIED.search(text):
             s3.S3Files(uri).read("_delta_log/_last_checkpoint")  # boto3 says why: a right, a key or the clock
 
-            raise StorageError("E-S3-DENIED", uri, text, "Give this role the right, then clear the task.") from error
+            raise StorageError("E-S3-DENIED", uri, text, "Give this role the right.") from error
         raise StorageError("E-S3-UNAVAILABLE", uri, text, "Nothing was published; it is tried again.") from error
 
 

@@ -88,7 +88,8 @@ class Frozen:
                     "E-TRAIN-SNAPSHOT",
                     f"{context.name} {self.snapshot_id}",
                     f"'{part}.parquet' is not the file that was frozen",
-                    "Clear task 'snapshot': it freezes the same rows again.",
+                    "The same rows are frozen again when 'snapshot' is repeated.",
+                    repeat="snapshot",
                 )
             return pq.read_table(path)
 
@@ -175,7 +176,7 @@ def read_frozen(context: Context, snapshot_id: str) -> Frozen:
     frozen = known_frozen(context, snapshot_id)
     if frozen is None:
         raise ModelError(
-            "E-TRAIN-SNAPSHOT", f"{context.name} {snapshot_id}", "it was never frozen here", "Clear task 'snapshot'."
+            "E-TRAIN-SNAPSHOT", f"{context.name} {snapshot_id}", "it was never frozen here", repeat="snapshot"
         )
     return frozen
 

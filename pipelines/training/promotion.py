@@ -16,6 +16,8 @@ from pipelines.training.shadow_start import begin_shadow
 
 log = logging.getLogger("nightshift")
 
+_COMPARE_AGAIN = "The challenger must be compared with the new champion first."
+
 
 def promote(context: Context, version: int, approved_by: str | None = None) -> dict[str, Any]:
     """Makes the challenger champion if this run's gate said PROMOTE; 'unchanged' when a retry finds it done.
@@ -35,7 +37,7 @@ def promote(context: Context, version: int, approved_by: str | None = None) -> d
         return {"state": "unchanged", "version": version, "effective_from": done["effective_from"].isoformat()}
     decision = _decision(context, version)
     if (current["version"] if current else None) != decision["numbers"]["champion"]:
-        raise _race(context)
+        raise _race(context, _COMPARE_AGAIN, repeat="evaluate")
     load_model(context, version)
     since = effective_from(context, context.partition.end, current)
     if context.pipeline.gate.shadow and current:
@@ -43,7 +45,7 @@ def promote(context: Context, version: int, approved_by: str | None = None) -> d
     reach("promote.before_cas")
     actor = f"gate, approved by {approved_by}" if approved_by else "gate"
     if not _change(context, version, current, since, "promote", "; ".join(decision["reasons"][:1]), actor):
-        raise _race(context)
+        raise _race(context, _COMPARE_AGAIN, repeat="evaluate")
     reach("promote.after_cas")
     show_champion(context, version)
     return {
@@ -201,16 +203,8 @@ def _change(
     )
 
 
-def _race(
-    context: Context,
-    fix: str = "Clear task 'evaluate' and what follows: the challenger is then compared with the new champion.",
-) -> ModelError:
-    return ModelError(
-        "E-PROMOTE-RACE",
-        context.where,
-        "another champion was chosen meanwhile",
-        fix,
-    )
+def _race(context: Context, fix: str, repeat: str = "") -> ModelError:
+    return ModelError("E-PROMOTE-RACE", context.where, "another champion was chosen meanwhile", fix, repeat)
 
 
 def show_champion(context: Context, version: int) -> None:

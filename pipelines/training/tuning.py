@@ -197,7 +197,7 @@ def known_tuning(context: Context, frozen: Frozen) -> dict[str, Any] | None:
         return None
     found = frozen.files(context).read(_FOUND)
     if found is None:
-        raise ModelError("E-TRAIN-TUNE", context.where, "no parameters were looked for yet", "Clear task 'tune'.")
+        raise ModelError("E-TRAIN-TUNE", context.where, "no parameters were looked for yet", repeat="tune")
     return dict(json.loads(found))
 
 

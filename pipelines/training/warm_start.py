@@ -93,7 +93,8 @@ def parent_of(context: Context, frozen: Frozen) -> Model | None:
             where,
             f"the training goes on from version {pinned['version']} (sha256 {pinned['sha256'][:16]}...), which must be "
             f"readable, but {error.code}: {error.what}",
-            "Restore its files, roll back and clear task 'snapshot', or leave out training.warm_start.",
+            "Restore its files, put another champion back, or leave out training.warm_start.",
+            repeat="snapshot",
         ) from error
 
 

@@ -178,7 +178,7 @@ def _read(context: Context, source: Any, expected: int) -> pa.Table:
             "E-ACC-BALANCE",
             context.where,
             f"'raw' must hold the {expected} rows that the ledger knows, got {rows.num_rows}",
-            "Run 'ingest' again.",
+            repeat="ingest",
         )
     return rows
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.errors import DataError
 from pipelines.home import REPOSITORY, Home
 from pipelines.runs.airflow_home import airflow_environment
 from tests.conftest import ALPHA, BETA, write_config
@@ -213,3 +214,21 @@ def test_every_task_that_a_worker_runs_is_tried_again_soon(bag: Any) -> None:
     hasty = {task.task_id for task in tasks if not (task.retries and task.retry_delay.total_seconds() <= 30)}
     assert len(tasks) > 20
     assert hasty == set()
+
+
+@pytest.mark.parametrize(
+    ("in_process", "ending"),
+    [("", "Deliver the file again. Then clear task 'ingest'."), ("1", "Deliver the file again.")],
+    ids=["in Airflow one clears the task", "in a terminal one runs the command that is printed"],
+)
+def test_a_final_error_says_how_it_is_done_again_where_one_stands(
+    airflow_home: Home,  # noqa: ARG001 - Airflow is set up before its first import
+    monkeypatch: pytest.MonkeyPatch,
+    in_process: str,
+    ending: str,
+) -> None:
+    from nightshift_tasks import as_airflow
+
+    monkeypatch.setenv("NIGHTSHIFT_IN_PROCESS", in_process)
+    error = DataError("E-IN-EMPTY", "cards", "the file must hold records", "Deliver the file again.", repeat="ingest")
+    assert str(as_airflow(error)) == f"E-IN-EMPTY cards: the file must hold records. {ending}"
