@@ -17,6 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import without_values
+from pipelines.runs.unread_dags import absent_dag
+
 _RETRY_PAUSE_SECONDS = 0.5
 
 
@@ -105,15 +108,15 @@ def _run(bag: Any, request: dict[str, Any], events: Any) -> None:
     dag = bag.dags.get(dag_id)
     report: dict[str, Any] = {"event": "run", "dag_id": dag_id, "partition": partition, "run_id": None}
     if dag is None:
-        problems = "; ".join(bag.import_errors.values()).strip().splitlines()
-        error = f"E-RUN-DAG {dag_id}: there is no such DAG. {problems[-1] if problems else 'See nightshift check.'}"
+        error = str(absent_dag(dag_id, bag.import_errors))
         _emit(events, **report, state="failed", seconds=0.0, error=error, summaries={})
         return
     try:
         state, run_id, error, summaries = _Run(dag, request, events).finish()
     except Exception as problem:  # wrong params, a database that is away: this run ends, the process stays
         logging.getLogger("nightshift").exception("the run of %s for %s broke off", dag_id, partition)
-        state, run_id, error, summaries = "failed", None, f"E-RUN-BROKEN {dag_id} {partition}: {problem}", {}
+        error = f"E-RUN-BROKEN {dag_id} {partition}: {without_values(problem)}"
+        state, run_id, summaries = "failed", None, {}
     seconds = round(time.monotonic() - started, 3)
     _emit(events, **report | {"run_id": run_id}, state=state, seconds=seconds, error=error, summaries=summaries)
 

@@ -86,7 +86,7 @@ class Resources(Settings):
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     allow_cpu: bool = False
     time_limit_minutes: float | None = Field(None, gt=0)
-    retries: NonNegativeInt = 2
+    retries: NonNegativeInt = Field(2, le=100)
     retry_delay_seconds: PositiveInt = 10
     max_retry_delay_seconds: PositiveInt = 600
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pipelines.home import REPOSITORY
 from pipelines.settings.pipeline import Resources
@@ -85,3 +86,9 @@ def _hook() -> Any:
     from airflow_local_settings import task_instance_mutation_hook
 
     return task_instance_mutation_hook
+
+
+def test_more_retries_than_airflow_can_count_are_refused_with_the_settings() -> None:
+    """A number beyond 32 bits broke every run off, with the database's words."""
+    with pytest.raises(ValidationError, match="less than or equal to 100"):
+        Resources(retries=99_999_999_999)
