@@ -70,6 +70,19 @@ def samples(rows: Iterable[Mapping[str, Any]], code: str, stage: str, most: int)
     return fitting[:most]
 
 
+def how_values_are_shown(samples: int, whole: bool) -> str:
+    """For whoever reads reasons and records one below the other, where the same value may look different."""
+    reasons = "A reason may quote a value masked: 9 stands for a digit, x for a letter."
+    if not samples:
+        return f"{reasons} The values lie in the rows, which --samples shows."
+    if whole:
+        return f"{reasons} The rows below are as they came."
+    return (
+        f"{reasons} The rows below are as they came, with at most {_LONGEST_RECORD} characters each; "
+        "--show-values shows them whole."
+    )
+
+
 def shortened(record: str | None, whole: bool) -> str:
     """The record on one line; personal data may stand in it, so that only its beginning is shown."""
     text = (record or "").replace("\n", "\\n").replace("\r", "\\r")

@@ -91,6 +91,8 @@ def quarantine(
         show.as_json(found)
         return
     show.line(f"[bold]{name} {day.key}[/bold]  {found['rows']:,} row(s) in quarantine")
+    if found["rows"]:
+        show.paragraph(f"[dim]{quarantined.how_values_are_shown(samples, show_values)}[/dim]")
     for reason in found["reasons"]:
         show.line(
             f"\n[red]{show.escaped(reason['code'])}[/red]  {reason['rows']:,} row(s), refused by {reason['stage']}: "

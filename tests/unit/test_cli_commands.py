@@ -289,6 +289,22 @@ def test_quarantine_shows_file_and_line_and_cuts_long_records(place: Place) -> N
     assert LONG in place.call("quarantine", "orders", "--partition", "2026-03-02", "--show-values").stdout
 
 
+@pytest.mark.parametrize(
+    ("option", "rows"),
+    [
+        ((), "The rows below are as they came, with at most 120 characters each; --show-values shows them whole."),
+        (("--show-values",), "The rows below are as they came."),
+        (("--samples", "0"), "The values lie in the rows, which --samples shows."),
+    ],
+    ids=["cut", "whole", "no rows"],
+)
+def test_quarantine_says_once_that_reasons_mask_values(place: Place, option: tuple[str, ...], rows: str) -> None:
+    """A reason says '9.9x' where the row below it says '1.0O'."""
+    _quarantine(place)
+    shown = place.call("quarantine", "orders", "--partition", "2026-03-02", *option).stdout
+    assert shown.count(f"A reason may quote a value masked: 9 stands for a digit, x for a letter. {rows}\n") == 1
+
+
 def test_records_cannot_colour_the_terminal(place: Place) -> None:
     _quarantine(place)
     shown = place.call("quarantine", "orders", "--partition", "2026-03-02").stdout

@@ -181,6 +181,8 @@ def test_five_refused_rows_of_a_rule_are_shown_masked(tmp_path: Path) -> None:
     assert text.count("Xxx,9999-9999,9,<x>") == 5
     assert "Zoë" not in text
     assert "4929" not in text
+    assert text.index("Values are masked on this page: x stands for a letter, 9 for a digit.") < text.index("Xxx,9999")
+    assert f"nightshift quarantine alpha --partition {DAY} --show-values" in text
 
 
 def test_columns_behind_a_drift_decision_are_the_loud_ones_by_importance() -> None:
