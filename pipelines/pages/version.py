@@ -9,10 +9,9 @@ from pipelines.home import Home
 from pipelines.pages import addresses, offers
 from pipelines.pages.rendering import render
 from pipelines.pages.version_facts import version_facts
-from pipelines.report import plots
+from pipelines.report import card_drawings, plots
 from pipelines.report.experiments import direction_of
 
-_MOST_IMPORTANT = 10
 _NORMAL_95 = 1.96
 
 
@@ -22,8 +21,6 @@ def page(home: Home, name: str, version: int, may_start: offers.MayStart, query:
     card, gate = one["card"], one["gate"]
     numbers = gate["numbers"] if gate else {}
     checks = numbers.get("checks", [])
-    evaluation = (card or {}).get("evaluation") or {}
-    before = ((card or {}).get("uncertainty") or {}).get("before") or []
     return render(
         "version",
         way=[(name, addresses.pipeline(name))],
@@ -32,10 +29,8 @@ def page(home: Home, name: str, version: int, may_start: offers.MayStart, query:
         budget=budget(numbers),
         gains=gains(checks, numbers.get("metric")),
         slices=slices(checks, numbers.get("metric")),
-        calibration=plots.calibration("Calibration on the holdout", evaluation["calibration"], before=before)
-        if evaluation.get("calibration")
-        else "",
-        importance=importance((card or {}).get("importance") or []),
+        calibration=card_drawings.calibration(card) if card else "",
+        importance=card_drawings.importance(card) if card else "",
         other=next((known for known in one["known"] if known < version), None),
         buttons=offers.of_version(home, name, version, one["champions"], may_start),
         notice=offers.notice(name, query),
@@ -85,16 +80,6 @@ def slices(checks: Sequence[Mapping[str, Any]], metric: str | None) -> str:
         allowed = max(allowed, found.get("allowed_loss") or 0.0)
     title = f"Change in {metric or 'the metric'} by slice"
     return plots.intervals(title, rows, reference=-allowed, reference_name="allowed loss") if rows else ""
-
-
-def importance(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What the metric loses when a feature is shuffled, the strongest first; empty where that was not measured."""
-    measured = [row for row in rows if row["loss"] is not None][:_MOST_IMPORTANT]
-    drawn = [
-        (row["feature"], row["loss"] - row["spread"], row["loss"], row["loss"] + row["spread"]) for row in measured
-    ]
-    title = "Loss of the metric without the feature"
-    return plots.intervals(title, drawn, reference=0.0, reference_name="unused") if drawn else ""
 
 
 def _against(name: str, numbers: Mapping[str, Any]) -> str:

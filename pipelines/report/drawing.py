@@ -83,7 +83,7 @@ def _drawn(painter: Painter, width: int, height: int, text: str, data: str) -> s
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    salt = hashlib.sha256(f"{painter.__name__} {width} {height} {data}".encode()).hexdigest()[:12]
+    salt = hashlib.sha256(f"{painter.__name__} {width} {height} {text} {data}".encode()).hexdigest()[:12]
     target = io.StringIO()
     with _ONE_AT_A_TIME, matplotlib.rc_context(_SETTINGS | {"svg.hashsalt": salt}):
         figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none", edgecolor="none")

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines.context import Context
-from pipelines.report.card_charts import calibration_chart, dependence_charts, loss_bars
+from pipelines.report.card_drawings import calibration, dependence, importance
 from pipelines.report.card_facts import FOLDER, card_facts
 from pipelines.report.figures import figure
 from pipelines.storage.durable import canonical_json
@@ -49,18 +49,8 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 def page(card: Mapping[str, Any]) -> str:
     """The card as one HTML page without scripts or addresses on the network."""
-    evaluation, explanation = card["evaluation"] or {}, card["explanation"] or {}
-    return (
-        _templates(is_html=True)
-        .get_template("card.html.j2")
-        .render(
-            card=card,
-            calibration=calibration_chart(evaluation.get("calibration") or []),
-            before=calibration_chart(card["uncertainty"]["before"]),
-            dependence=dependence_charts(explanation.get("dependence") or []),
-            bars=loss_bars(card["importance"]),
-        )
-    )
+    drawings = {"calibration": calibration(card), "importance": importance(card), "dependence": dependence(card)}
+    return _templates(is_html=True).get_template("card.html.j2").render(card=card, drawings=drawings)
 
 
 def _templates(is_html: bool) -> Environment:

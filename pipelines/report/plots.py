@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.report import paint
+from pipelines.report import paint, paint_models
+from pipelines.report.axes import short
 from pipelines.report.drawing import drawn
 
-WIDE = 640
+WIDE, PANEL = 640, 240
 _MOST_NAMED = 3
+_MOST_FEATURES = 20
+_MOST_POINTS = 40
+_MOST_BARS = 48  # of one panel
 
 Values = Sequence[float | None]
 
@@ -85,7 +89,7 @@ def intervals(
     beside = f"; dashed: {f'{reference_name} {_number(reference)}'.strip()}" if reference is not None else ""
     text = f"{title}: {'; '.join(said) or 'nothing was measured'}{beside}"
     data = {"rows": [list(row) for row in known], "reference": reference, "reference_name": reference_name}
-    return drawn(paint.intervals, WIDE, 44 + 24 * max(1, len(known)), text, **data)
+    return drawn(paint_models.intervals, WIDE, 44 + 24 * max(1, len(known)), text, **data)
 
 
 def calibration(
@@ -100,7 +104,69 @@ def calibration(
     furthest = max((abs(one["share_positive"] - one["mean_score"]) for one in curve), default=0.0)
     text = f"{title}: share {share} against mean score in {len(curve)} bins, at most {furthest:.2g} apart"
     data = {"curve": [dict(one) for one in curve], "before": [dict(one) for one in before], "share": share}
-    return drawn(paint.calibration, 320, 300, text, **data)
+    return drawn(paint_models.calibration, 320, 300, text, **data)
+
+
+def importance(title: str, rows: Sequence[tuple[str, float, float]], *, metric: str) -> str:
+    """A bar per feature and the spread of its loss, the first above; at most twenty, empty where all are zero.
+
+    Args:
+        rows: (feature, loss of the metric without it, standard deviation of that loss), the strongest first.
+    """
+    if not any(loss or spread for _, loss, spread in rows):
+        return ""
+    named = [f"{name} {_number(loss)} ± {_number(spread)}" for name, loss, spread in rows[:_MOST_NAMED]]
+    within = sum(loss <= spread for _, loss, spread in rows)
+    text = f"{title}: {'; '.join(named)}; {within} of {len(rows)} features lose no more than their spread"
+    if len(rows) > _MOST_FEATURES:
+        text += f"; the first {_MOST_FEATURES} are drawn"
+    data = {"rows": [list(row) for row in rows[:_MOST_FEATURES]], "metric": metric}
+    return drawn(paint_models.importance, WIDE, 40 + 18 * min(len(rows), _MOST_FEATURES), text, **data)
+
+
+def dependence(
+    feature: str, values: Sequence[float | str], curves: Mapping[str, Values], *, scale: tuple[float, float]
+) -> str:
+    """The mean score by the value of a feature: a line per output over numbers, bars for texts.
+
+    Args:
+        curves: output to a mean score per value; the first eight are drawn. So are the first values where there are
+            many texts, and some, evenly, where there are many numbers.
+        scale: the lowest and the highest score of the drawing, the same for all that stand side by side.
+    """
+    shown = dict(list(curves.items())[: paint_models.MOST_OUTPUTS])
+    kept = drawn_values(values, len(shown))
+    text = f"{feature}, {_told(values, kept)}: {_ends(values, shown)}"
+    if len(curves) > _MOST_NAMED:
+        text += f"; and {len(curves) - _MOST_NAMED} more outputs"
+    low, high = scale
+    data = {"low": low, "high": high, "curves": [[curve[at] for at in kept] for curve in shown.values()]}
+    if is_numbers(values):
+        return drawn(paint_models.number_dependence, PANEL, 150, text, **data, values=[values[at] for at in kept])
+    height = 26 + len(kept) * (18 if len(shown) == 1 else 6 + 6 * len(shown))
+    texts = [str(values[at]) for at in kept]
+    return drawn(paint_models.text_dependence, PANEL, height, text, **data, values=texts)
+
+
+def outputs(names: Sequence[str]) -> str:
+    """What the lines and bars of `dependence` stand for; empty for one output, which needs no telling."""
+    shown = names[: paint_models.MOST_OUTPUTS]
+    if len(shown) < 2:
+        return ""
+    return drawn(paint_models.outputs, PANEL, 6 + 15 * len(shown), f"Outputs: {', '.join(shown)}", names=list(shown))
+
+
+def is_numbers(values: Sequence[float | str]) -> bool:
+    return not any(isinstance(value, str | bool) for value in values)
+
+
+def drawn_values(values: Sequence[float | str], outputs: int) -> list[int]:
+    """Places of the values that `dependence` draws: the first texts, or numbers evenly, both ends among them."""
+    if not is_numbers(values):
+        per_value = min(max(outputs, 1), paint_models.MOST_OUTPUTS)
+        return list(range(min(len(values), _MOST_BARS // per_value)))
+    last, count = len(values) - 1, min(len(values), _MOST_POINTS)
+    return [round(place * last / (count - 1)) for place in range(count)] if count > 1 else list(range(count))
 
 
 def heat_map(
@@ -147,3 +213,25 @@ def _course(keys: Sequence[str], values: Values) -> str:
 
 def _number(value: float | None) -> str:
     return "open" if value is None else f"{value:.4g}"
+
+
+def _told(values: Sequence[float | str], kept: Sequence[int]) -> str:
+    if is_numbers(values):
+        return f"{_value(values[0])} to {_value(values[-1])}"
+    return f"{len(values)} values" + (f", {len(kept)} drawn" if len(kept) < len(values) else "")
+
+
+def _ends(values: Sequence[float | str], curves: Mapping[str, Values]) -> str:
+    """'mean score 0.04 at DE to 0.19 at FR', of each output."""
+    found = []
+    for name, curve in list(curves.items())[:_MOST_NAMED]:
+        known = [(mean, _value(value)) for mean, value in zip(curve, values, strict=True) if mean is not None]
+        ends = [extreme(known, key=lambda one: one[0]) for extreme in (min, max)] if known else []
+        of = f" of {name}" if len(curves) > 1 else ""
+        told = " to ".join(f"{_number(mean)} at {value}" for mean, value in ends)
+        found.append(f"mean score{of} {told or 'not known'}")
+    return "; ".join(found)
+
+
+def _value(value: float | str) -> str:
+    return short(str(value)) if isinstance(value, str | bool) else f"{value:.4g}"

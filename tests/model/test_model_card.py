@@ -28,10 +28,11 @@ pytestmark = pytest.mark.slow
 class Page(HTMLParser):
     def __init__(self):
         super().__init__()
-        self.tags, self.addresses, self.text = set(), [], []
+        self.tags, self.addresses, self.text, self.drawings = set(), [], [], []
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
+        self.drawings += [dict(attrs)["aria-label"]] if tag == "svg" else []
         self.addresses += [value for name, value in attrs if name in ("href", "src") and value]
 
     def handle_data(self, data):
@@ -60,6 +61,14 @@ def cards(run, version):
     return place.read(f"{version}.md").decode(), place.read(f"{version}.html").decode()
 
 
+def dependence(run, version):
+    """Each explained feature, and its values in the words of a drawing."""
+    found = {one["feature"]: one["values"] for one in card_facts(run, version)["explanation"]["dependence"]}
+    assert set(found) == {"amount_eur", "country"}
+    ends = f"{found['amount_eur'][0]:.4g} to {found['amount_eur'][-1]:.4g}"
+    return [(name, ends if name == "amount_eur" else "2 values") for name in found]
+
+
 def test_card_says_what_the_ledger_says(new_home):
     run = ready(new_home, card=WORDS)
     version, decision = judged(run)
@@ -80,6 +89,11 @@ def test_card_says_what_the_ledger_says(new_home):
     assert f"Gate: **{decision['outcome']}**" in text
     assert record["code_version"] in text
     assert "Missing" not in text + shown
+    assert [words.split(":")[0] for words in parsed.drawings] == [
+        "Calibration on the holdout",
+        "Loss of roc_auc without the feature",
+        *(f"{name}, {values}" for name, values in dependence(run, version)),
+    ]
 
 
 def test_card_is_one_file_and_values_never_become_markup(new_home):
@@ -89,7 +103,8 @@ def test_card_is_one_file_and_values_never_become_markup(new_home):
     parsed = Page()
     parsed.feed(page)
     assert not parsed.tags & {"script", "link", "img", "iframe", "b-cards"}
-    assert parsed.addresses == [f"../../index.html#{run.name}"]
+    outside = [one for one in parsed.addresses if not one.startswith("#")]  # marks of a drawing lie in the page
+    assert outside == [f"../../index.html#{run.name}"]
     assert "&lt;b&gt;cards&lt;/b&gt;" in page
     assert r"&lt;b>cards&lt;/b> \| by hand" in text
 
