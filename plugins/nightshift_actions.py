@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
 from pipelines.home import Home
-from pipelines.pages import actions, addresses, proposals
+from pipelines.pages import actions, addresses, offers, proposals
 from pipelines.pages.origin import is_from_here
 
 _MOST_BYTES = 20_000
@@ -44,8 +44,9 @@ def add_actions(app: Any, home: Home, html: Callable[..., Any], require_readable
         require_readable(user, name)
         given = dict(request.query_params)
         one = proposals.proposal(home, name, action, given)
-        allowed = may_start(user, one.dag_id)
-        return html(_question(one, given, [], "" if allowed else _NO_RIGHT), 200 if allowed else 403)
+        if not may_start(user, one.dag_id):
+            return html(_question(one, given, [], _NO_RIGHT), 403)
+        return html(_question(one, given, [], is_paused=is_paused(request, one.dag_id)))
 
     @app.post("/actions/{name}/{action}")
     def act(name: str, action: str, request: Request, user: GetUserDep, answers: Answers) -> Response:
@@ -58,10 +59,10 @@ def add_actions(app: Any, home: Home, html: Callable[..., Any], require_readable
         if not re.fullmatch(r"[0-9a-f]{16}", token):
             wrong = ["The form was not complete. It is here again: look at it and press the button."]
         if wrong or one.refusal:
-            return html(_question(one, answers, wrong), 409 if one.refusal else 422)
+            page = _question(one, answers, wrong, is_paused=is_paused(request, one.dag_id))
+            return html(page, 409 if one.refusal else 422)
         path, body = actions.request(home, one, answers, token)
-        headers = {key: request.headers[key] for key in _PASSED_ON if key in request.headers}
-        status, said = from_thread.run(call_airflow, request.scope["nightshift.airflow"], path, body, headers)
+        status, said = from_thread.run(call_airflow, request, "POST", path, body)
         if status == 403:
             return html(_question(one, answers, [], _NO_RIGHT), 403)
         # 409 of a run: this very form was sent before, so what it asks for is done.
@@ -82,15 +83,31 @@ def may_start(user: Any, dag_id: str) -> bool:
     return bool(allowed)
 
 
+def is_paused(request: Any, dag_id: str) -> bool:
+    """Whether Airflow starts no task of this DAG, as it tells the caller; False where it does not say."""
+    from anyio import from_thread
+
+    status, said = from_thread.run(call_airflow, request, "GET", f"/api/v2/dags/{dag_id}")
+    return status == 200 and said.get("is_paused") is True
+
+
+def with_state(request: Any, name: str) -> dict[str, str]:
+    """What the address of a page says; that a DAG which was just started is paused says Airflow alone."""
+    query = {key: value for key, value in request.query_params.items() if key != offers.PAUSED}
+    dag_id = offers.started(name, query)
+    return query | ({offers.PAUSED: dag_id} if dag_id and is_paused(request, dag_id) else {})
+
+
 async def call_airflow(
-    airflow: Any, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    request: Any, method: str, path: str, body: Mapping[str, Any] | None = None
 ) -> tuple[int, dict[str, Any]]:
-    """Status and answer of a POST to Airflow's public API, within this process."""
+    """Status and answer of Airflow's public API, within this process and with the rights of who sent `request`."""
     import httpx
 
-    transport = httpx.ASGITransport(app=airflow, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app=request.scope["nightshift.airflow"], raise_app_exceptions=False)
+    headers = {key: request.headers[key] for key in _PASSED_ON if key in request.headers}
     async with httpx.AsyncClient(transport=transport, base_url=_base_url() or "http://localhost", timeout=60) as client:
-        answer = await client.post(path, json=dict(body), headers=dict(headers))
+        answer = await client.request(method, path, json=body, headers=headers)
     try:
         said = answer.json()
     except ValueError:
@@ -112,7 +129,9 @@ def in_words(status: int, said: Mapping[str, Any]) -> list[str]:
     return [f"Airflow refuses it: {detail}"]
 
 
-def _question(one: actions.Proposal, answers: Mapping[str, str], wrong: list[str], blocked: str = "") -> str:
+def _question(
+    one: actions.Proposal, answers: Mapping[str, str], wrong: list[str], blocked: str = "", is_paused: bool = False
+) -> str:
     from pipelines.pages.rendering import render
 
     return render(
@@ -122,6 +141,7 @@ def _question(one: actions.Proposal, answers: Mapping[str, str], wrong: list[str
         answers=answers,
         problems=wrong,
         blocked=blocked or one.refusal,
+        paused=offers.paused(one.dag_id) if is_paused else "",
         address=addresses.action(one.pipeline, one.action, **one.settled),
         token=secrets.token_hex(8),
     )

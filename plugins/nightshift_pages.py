@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from nightshift_actions import add_actions, may_start
+from nightshift_actions import add_actions, may_start, with_state
 from nightshift_reports import report_answer
 
 from pipelines.errors import NightshiftError
@@ -90,7 +90,7 @@ def pages_app(home: Home) -> Any:
     ) -> Response:
         require_readable(user, name)
         buttons = offers.of_pipeline(home, name, lambda dag: may_start(user, dag))
-        notice = offers.notice(name, request.query_params)
+        notice = offers.notice(name, with_state(request, name))
         return html(pipeline.page(home, name, until, kind, before, upto, buttons, notice))
 
     @app.get("/scorecard/{name}")
@@ -101,12 +101,12 @@ def pages_app(home: Home) -> Any:
     @app.get("/partition/{name}/{key}")
     def partition_page(name: str, key: str, request: Request, user: GetUserDep) -> Response:
         require_readable(user, name)
-        return html(partition.page(home, name, key, lambda dag: may_start(user, dag), request.query_params))
+        return html(partition.page(home, name, key, lambda dag: may_start(user, dag), with_state(request, name)))
 
     @app.get("/version/{name}/{number}")
     def version_page(name: str, number: int, request: Request, user: GetUserDep) -> Response:
         require_readable(user, name)
-        return html(version.page(home, name, number, lambda dag: may_start(user, dag), request.query_params))
+        return html(version.page(home, name, number, lambda dag: may_start(user, dag), with_state(request, name)))
 
     @app.get("/compare/{name}")
     def compare_page(name: str, user: GetUserDep, left: int | None = None, right: int | None = None) -> Response:

@@ -12,6 +12,7 @@ from pipelines.pages.known import settings_of
 from pipelines.pages.proposals import ACTIONS
 
 MayStart = Callable[[str], bool]  # of a DAG id: whether Airflow lets this person start it
+PAUSED = "paused"
 _NO_RIGHT = "Your role in Airflow may look, but not start DAGs. An administrator can change that."
 _STARTED = {
     "run": "Airflow has taken the run in.",
@@ -37,6 +38,7 @@ class Notice:
     text: str
     link: str
     address: str
+    is_paused: bool = False
 
 
 def of_pipeline(home: Home, name: str, may_start: MayStart) -> list[Offer]:
@@ -70,18 +72,36 @@ def of_version(home: Home, name: str, version: int, champions: list[int], may_st
 
 
 def notice(name: str, query: Mapping[str, str]) -> Notice | None:
-    """What the page says to whoever comes from a button. The words are ours: an address cannot put others here."""
+    """What the page says to whoever comes from a button. The words are ours: an address cannot put others here.
+
+    `query` holds PAUSED where Airflow, and not the address, says that the DAG is paused.
+    """
+    dag_id = started(name, query)
+    if dag_id is None:
+        return None
+    action, run = query["started"], query.get("run", "")
+    is_paused = PAUSED in query
+    text = f"{_STARTED[action]} {paused(dag_id)}" if is_paused else _STARTED[action]
+    if action == "backfill":
+        return Notice(text, "Its progress in Airflow", f"{addresses.airflow_dag(dag_id)}/backfills", is_paused)
+    return Notice(text, f"Run {run}", addresses.airflow_run(dag_id, run), is_paused)
+
+
+def started(name: str, query: Mapping[str, str]) -> str | None:
+    """The DAG that a button has just started, as the address says; None where it speaks of none."""
     action, run = query.get("started", ""), query.get("run", "")
     if action not in ACTIONS:
         return None
-    if action == "backfill":
-        return Notice(
-            _STARTED[action], "Its progress in Airflow", f"{addresses.airflow_dag(f'{name}__daily')}/backfills"
-        )
-    if not re.fullmatch(rf"page__{action}__[0-9a-f]{{16}}", run):
+    if action != "backfill" and not re.fullmatch(rf"page__{action}__[0-9a-f]{{16}}", run):
         return None
-    family = "daily" if action == "run" else action
-    return Notice(_STARTED[action], f"Run {run}", addresses.airflow_run(f"{name}__{family}", run))
+    return f"{name}__{'daily' if action in ('run', 'backfill') else action}"
+
+
+def paused(dag_id: str) -> str:
+    also = " From then on it also runs by its schedule again." if dag_id.endswith("__daily") else ""
+    return (
+        f"{dag_id} is paused in Airflow: its runs wait until somebody turns on the switch beside its name there.{also}"
+    )
 
 
 def _offer(text: str, name: str, action: str, family: str, may_start: MayStart, **given: str) -> Offer:

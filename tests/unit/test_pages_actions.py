@@ -191,6 +191,25 @@ def test_a_notice_leads_to_the_run() -> None:
     assert found.address == f"/dags/alpha__replay/runs/page__replay__{TOKEN}"
 
 
+@pytest.mark.parametrize(
+    ("action", "dag_id", "address"),
+    [
+        ("run", "alpha__daily", f"/dags/alpha__daily/runs/page__run__{TOKEN}"),
+        ("backfill", "alpha__daily", "/dags/alpha__daily/backfills"),
+        ("retrain", "alpha__retrain", f"/dags/alpha__retrain/runs/page__retrain__{TOKEN}"),
+    ],
+)
+def test_a_notice_says_that_a_paused_dag_waits(action: str, dag_id: str, address: str) -> None:
+    query = {"started": action, "run": f"page__{action}__{TOKEN}"}
+    assert offers.started("alpha", query) == dag_id
+    running, waiting = offers.notice("alpha", query), offers.notice("alpha", query | {offers.PAUSED: dag_id})
+    assert running is not None
+    assert waiting is not None
+    assert (running.is_paused, waiting.is_paused, waiting.address) == (False, True, address)
+    assert waiting.text.startswith(f"{running.text} {dag_id} is paused in Airflow: its runs wait until somebody")
+    assert ("by its schedule again" in waiting.text) == (dag_id == "alpha__daily")
+
+
 def test_a_pipeline_without_training_has_nothing_to_retrain_or_replay(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", write_config(tmp_path, alpha=ALPHA, beta=BETA))
     found = {name: [one.text for one in offers.of_pipeline(home, name, lambda _: True)] for name in ("alpha", "beta")}
@@ -210,7 +229,15 @@ def test_broken_settings_offer_nothing_and_break_no_page(tmp_path: Path) -> None
 def test_the_form_keeps_what_was_filled_in_and_shows_it_as_text(tmp_path: Path) -> None:
     one = proposals.proposal(ready(tmp_path), "alpha", "rollback", {"version": "1"})
     page = render(
-        "action", way=[], one=one, answers={"reason": HOSTILE}, problems=[HOSTILE], blocked="", address="/x", token="t"
+        "action",
+        way=[],
+        one=one,
+        answers={"reason": HOSTILE},
+        problems=[HOSTILE],
+        blocked="",
+        paused="",
+        address="/x",
+        token="t",
     )
     seen = checked(page)
     assert [field["value"] for field in seen.all("input") if field["name"] == "reason"] == [HOSTILE]
