@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.context import Context
 from pipelines.errors import ConfigError
+from pipelines.settings.dated_path import before_partition, fill_partition
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -38,7 +39,7 @@ def fill_variables(text: str, context: Context) -> str:
 
 def location(template: str, context: Context) -> str:
     """The s3:// URL, or the absolute local path of this partition's file; relative ones start at the storage."""
-    filled = fill_variables(template, context).replace("{partition}", context.key)
+    filled = fill_partition(fill_variables(template, context), context.key, context.partition.grain)
     if "://" in filled:
         return filled
     path = Path(filled).expanduser()
@@ -48,5 +49,5 @@ def location(template: str, context: Context) -> str:
 
 def fixed_folder(template: str, context: Context) -> Path:
     """The folder in front of the first '{partition}': what is read must really lie below it."""
-    before = fill_variables(template, context).split("{partition}")[0]
+    before = before_partition(fill_variables(template, context))
     return (context.home.root / (before + "x")).parent

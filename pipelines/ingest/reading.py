@@ -26,6 +26,7 @@ from pipelines.ingest.jsonl_source import JsonRecords
 from pipelines.ingest.records import Chunk, Tally
 from pipelines.ingest.rules import Rules
 from pipelines.ingest.spool import Membership, Slicer, Spool, Spooled
+from pipelines.settings.dated_path import has_partition
 from pipelines.settings.dealt import dealt_over
 from pipelines.settings.source import FileSource, SqlSource
 
@@ -164,7 +165,7 @@ def _rules(context: Context, feed: Feed, is_sliced: bool = False) -> Rules:
     """A source of one partition must hold that partition's events; a snapshot may hold any."""
     source = feed.source
     if isinstance(source, FileSource):
-        is_sliced = "{partition}" in source.path or source.time_column is not None
+        is_sliced = has_partition(source.path) or source.time_column is not None
     required = {name for name, column in source.columns.items() if column.required} | feed.required
     if isinstance(source, FileSource) and source.time_column:
         required.add(source.time_column)

@@ -23,6 +23,7 @@ from pipelines.init.roles import (
 )
 from pipelines.init.rows import Rows
 from pipelines.init.samples import Sample
+from pipelines.settings.dated_path import before_partition
 
 DEALT_DAYS = 10
 _MOST_OUTSIDE = 0.01
@@ -84,7 +85,7 @@ def pipeline_name(given: Given, sample: Sample, questions: Questions) -> str:
 def _folder_of(sample: Sample) -> Path:
     """The folder in front of everything that differs between the files."""
     if sample.pattern:
-        return Path(sample.pattern.split("{partition}")[0] + "x").parent
+        return Path(before_partition(sample.pattern) + "x").parent
     return sample.files[0].parent
 
 
@@ -98,12 +99,11 @@ def target(given: Given, columns: Sequence[Declared], questions: Questions) -> T
         return None
     word = given.label
     if word is None:
-        flag = f"--label {label_guess(columns) or 'COLUMN'}, or --no-label"
+        guess = label_guess([one for one in columns if not {one.name, one.facts.source_name} & set(given.key)])
+        flag = f"--label {guess or 'COLUMN'}, or --no-label"
         question = "Which column is to be predicted? 'none': rows are only read, checked and deduplicated"
         check = is_column(columns, "--label")
-        word = questions.ask(
-            flag, question, label_guess(columns), lambda answer: None if answer == "none" else check(answer)
-        )
+        word = questions.ask(flag, question, guess, lambda answer: None if answer == "none" else check(answer))
     if word is None or word == "none":
         return None
     return target_of(column_named(columns, word, "--label"), given.task, given.positive)
@@ -171,23 +171,34 @@ def dealt_days(given: Given, questions: Questions) -> int:
     return int(asked or questions.ask(f"--deal {DEALT_DAYS}", question, str(DEALT_DAYS), check) or DEALT_DAYS)
 
 
-def key(given: Given, columns: Sequence[Declared], rows: Rows, copies: int, questions: Questions) -> Key:
-    """What names a row, proven over all rows.
+def key(
+    given: Given,
+    columns: Sequence[Declared],
+    label: Declared | None,
+    rows: Rows,
+    copies: int,
+    questions: Questions,
+) -> Key:
+    """What names a row, proven over all rows; never the label, which a row gets later.
 
     Raises:
-        ConfigError: E-INIT-COLUMN. DataError: E-INIT-KEY for columns in which many rows are alike, or some are null.
+        ConfigError: E-INIT-COLUMN. DataError: E-INIT-KEY for the label, and for columns in which many rows are alike,
+            or some are null.
     """
     if given.no_key:
         return Key((), copies, "as you said")
     chosen = [column_named(columns, word, "--key") for word in given.key]
     if not chosen:
-        found = find_key(columns, rows, copies)
+        found = find_key([one for one in columns if label is None or one.name != label.name], rows, copies)
         if not questions.is_eager:
             return found
         words = _asked_key(found, columns, questions)
         if words == list(found.columns):
             return found
         chosen = [column_named(columns, word, "--key") for word in words]
+    if label and label.name in {one.name for one in chosen}:
+        what = "a key names a row from its first day on, but this column is the label, which comes later"
+        raise DataError("E-INIT-KEY", label.facts.source_name, what, "Name other columns with --key, or give --no-key.")
     return _proven_key(chosen, rows, copies) if chosen else Key((), copies, "as you said")
 
 

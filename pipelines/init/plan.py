@@ -70,7 +70,7 @@ def plan(given: Given, home: Home, questions: Questions, folder: Path, shown: Sh
     slicing = "names" if sample.pattern else "time" if time else "dealt"
     days = decide.dealt_days(given, questions) if slicing == "dealt" else 0
     copies = exact_copies(rows)
-    key = decide.key(given, columns, rows, copies, questions)
+    key = decide.key(given, columns, target.column if target else None, rows, copies, questions)
     questions.finish(sample.told)
     life = _life(given, slicing, sample, rows, time, target, days)
     typed = typed_sample(columns, rows, sample_rows)

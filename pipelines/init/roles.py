@@ -132,8 +132,16 @@ def repeated_rows(chosen: Sequence[Declared], rows: Rows) -> int:
 
 
 def label_guess(columns: Sequence[Declared]) -> str | None:
-    """The column whose name says that it is predicted; none: a question without a proposal."""
-    return next((one.name for one in reversed(columns) if _LABEL_HINT.match(one.name)), None)
+    """The column whose name says that it is predicted; none: a question without a proposal.
+
+    Not one that is different in all rows: such a column names them.
+    """
+    named = [one for one in reversed(columns) if _LABEL_HINT.match(one.name)]
+    return next((one.name for one in named if not _names_rows(one)), None)
+
+
+def _names_rows(one: Declared) -> bool:
+    return _may_be_key(one) and _MOST_WHOLE_CLASSES < one.facts.rows <= one.facts.distinct
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.errors import DataError, names, quote
+from pipelines.init.dated_names import dated_pattern
 from pipelines.partitions import Grain
 
 Format = Literal["csv", "jsonl", "parquet"]
 HEAD_BYTES = 1 << 20
 _ENDINGS = re.compile(r"\.(csv|tsv|txt|psv|jsonl|ndjson|json|parquet|pq)(\.gz)?$", re.IGNORECASE)
-_KEY = re.compile(r"(?<![0-9])([0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2})?)(?![0-9])")
 _GZIP = b"\x1f\x8b"
 _BINARY = {
     b"PK\x03\x04": "a zip archive (also Excel's .xlsx is one)",
@@ -71,7 +71,7 @@ def find_sample(given: Sequence[Path]) -> Sample:
         found = " and ".join(f"{kind} ({quote(file.name)})" for kind, file in kinds.items())
         raise DataError("E-INIT-FORMAT", "sample", f"all files must have one format, got {found}", "Name those of one.")
     (kind,) = kinds
-    pattern, keys = _pattern(files) if len(files) > 1 else (None, ())
+    pattern, keys = dated_pattern(files) if len(files) > 1 else (None, ())
     return Sample(files, kind, pattern, keys, _grain(keys))
 
 
@@ -124,28 +124,6 @@ def format_of(file: Path) -> Format:
         what = "the file must hold one JSON object per line, got one long list"
         raise DataError("E-INIT-FORMAT", file.name, what, f"Convert it: jq -c '.[]' {file.name} > rows.jsonl")
     return "jsonl" if start == b"{" else "csv"
-
-
-def _pattern(files: Sequence[Path]) -> tuple[str | None, tuple[str, ...]]:
-    """None unless every path holds one date (perhaps several times) and is the same but for it."""
-    patterns, keys = set(), []
-    for file in files:
-        found = sorted({key for key in _KEY.findall(str(file)) if _is_date(key)}, key=str(file).rfind)
-        if not found:
-            return None, ()
-        patterns.add(str(file).replace(found[-1], "{partition}"))
-        keys.append(found[-1])
-    if len(patterns) > 1 or len(set(keys)) < len(keys):
-        return None, ()
-    return patterns.pop(), tuple(keys)
-
-
-def _is_date(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _grain(keys: Sequence[str]) -> Grain:

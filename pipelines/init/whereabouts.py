@@ -14,6 +14,7 @@ from pipelines.init.rows import Rows
 from pipelines.init.samples import Sample
 
 _DATA = "NIGHTSHIFT_DATA"
+_NAMING = "Give --combine or one file, or name them alike but for the date, with the year first: 2026-03-01.csv."
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,18 @@ def whereabouts(given: Given, name: str, sample: Sample, home: Home, questions: 
     literal = sample.pattern or str(sample.files[0])
     if len(sample.files) > 1 and sample.pattern is None:
         question = (
-            f"The names of these {len(sample.files)} files hold no date like 2026-03-01, so no night could find its "
-            "file. Copy all rows into one file of the home?"
+            f"The names of these {len(sample.files)} files hold no date that tells its partition, like 2026-03-01, "
+            "20260301, 01.03.2026 or 2026-03 (03-04-2026 reads both ways), so no night could find its file. "
+            "Copy all rows into one file of the home?"
         )
         if not given.combine and not questions.agree("--combine", question):
             what = "the names of the files say no partition, and they may not be combined"
-            raise ConfigError("E-INIT-FILES", sample.told, what, "Name them like 2026-03-01.csv, or give one file.")
+            raise ConfigError(
+                "E-INIT-FILES",
+                sample.told,
+                what,
+                _NAMING,
+            )
         combined = home.root / "inbox" / f"{name}.parquet"
         why = f"a copy of {sample.told} in one file: their names say no partition"
         return Whereabouts(_below(combined, home.root, "NIGHTSHIFT_HOME"), str(combined), why, combined)

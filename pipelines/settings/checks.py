@@ -13,6 +13,7 @@ from typing import cast, get_args
 
 from pipelines.errors import ConfigError, did_you_mean, names, quote
 from pipelines.partitions import Grain, parse_partition, partition_at
+from pipelines.settings.dated_path import form_problem
 from pipelines.settings.yaml_source import Document, Place
 
 _CRON_FIELDS = 5
@@ -24,8 +25,8 @@ _PLACEHOLDER = re.compile(r"(?<!\$)\{([^}]*)\}")
 
 def check_calendar(document: Document) -> None:
     """`start`, `end` and excluded partitions must be partitions of the grain, and in order."""
-    grain = cast(Grain, document.text_at("partition") or "day")
-    if grain not in get_args(Grain):
+    grain = _grain_of(document)
+    if grain is None:
         return
     for key in ("start", "end"):
         day = _date(document.text_at(key))
@@ -36,6 +37,11 @@ def check_calendar(document: Document) -> None:
     start = _date(document.text_at("start"))
     for place in _items(document, ("training", "exclude_partitions")):
         _check_excluded(document, place, grain, start)
+
+
+def _grain_of(document: Document) -> Grain | None:
+    grain = cast(Grain, document.text_at("partition") or "day")
+    return grain if grain in get_args(Grain) else None
 
 
 def _check_excluded(document: Document, place: Place, grain: Grain, start: date | None) -> None:
@@ -92,10 +98,12 @@ def check_sources(document: Document) -> None:
         if url and _PASSWORD_IN_URL.search(url):
             message = "the password in 'url' must come from the environment. Write '${VARIABLE}' in its place"
             document.report("E-CONFIG-SECRET", (*place, "url"), message)
-        for word in sorted(set(_PLACEHOLDER.findall(path or "")) - {"partition"}):
+        for word in sorted(set(_PLACEHOLDER.findall(path or ""))):
+            wrong = form_problem(word, _grain_of(document) or "day")
             shown = quote("{" + word + "}")
             message = f"unknown placeholder {shown} in 'path'. Allowed: {{partition}} and ${{VARIABLE}}"
-            document.report("E-CONFIG-VALUE", (*place, "path"), message)
+            if wrong is not None:
+                document.report("E-CONFIG-VALUE", (*place, "path"), f"{shown} in 'path' {wrong}" if wrong else message)
 
 
 def _sources(document: Document) -> Iterator[Place]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from pipelines.settings.base import Name, Settings
+from pipelines.settings.dated_path import has_partition
 
 ColumnType = Literal["id", "text", "category", "integer", "number", "boolean", "timestamp", "date", "image"]
 
@@ -93,7 +94,10 @@ class FileSource(_Source):
     `time_column`, or dealt out, or, with neither, is a snapshot that is read whole for each partition."""
 
     format: Literal["csv", "jsonl", "parquet"]
-    path: str = Field(description="local path or s3:// URL; '{partition}' and '${VARIABLE}' are filled in")
+    path: str = Field(
+        description="local path or s3:// URL; '{partition}' and '${VARIABLE}' are filled in, '{partition:%Y%m%d}' "
+        "where names have the date in another form (%Y, %m, %d, %H)"
+    )
     missing: Literal["fail", "skip"] = Field("fail", description="what a partition without file or rows means")
     time_column: Name | None = Field(None, description="slices one file into partitions")
     # Left out of the digest where it is not set: other sources mean what they meant before rows could be dealt.
@@ -110,9 +114,9 @@ class FileSource(_Source):
 
     @model_validator(mode="after")
     def _one_way_to_slice(self) -> FileSource:
-        if self.time_column and "{partition}" in self.path:
+        if self.time_column and has_partition(self.path):
             raise ValueError("'time_column' slices one file; leave it out when 'path' holds '{partition}'")
-        if self.dealt and (self.time_column or "{partition}" in self.path):
+        if self.dealt and (self.time_column or has_partition(self.path)):
             raise ValueError("'dealt' is for one file without time; leave it out with 'time_column' or '{partition}'")
         if self.time_column and self.time_column not in self.columns:
             raise ValueError(f"'time_column' must be a declared column, got '{self.time_column}'")

@@ -147,6 +147,25 @@ def test_yes_takes_the_label_that_the_names_propose(place: Place) -> None:
     assert yaml.safe_load(place.yaml())["label"]["column"] == "is_fraud"
 
 
+def test_a_label_that_is_proposed_is_no_key(place: Place) -> None:
+    """'label' is different in every row here, whatever its name says."""
+    header, *lines = PAYMENTS
+    place.sample.write_text("\n".join([f"{header},label", *(f"{line},L{n}" for n, line in enumerate(lines))]) + "\n")
+    result = place.init("--yes")
+    assert result.exit_code == 0, result.output
+    found = yaml.safe_load(place.yaml())
+    assert (found["label"]["column"], found["key"]) == ("is_fraud", ["payment_id"])
+
+
+def test_a_key_that_is_found_does_not_hold_the_label(place: Place) -> None:
+    """Two rows of each number, which only the label tells apart."""
+    lines = [f"n{n // 2},2026-03-{1 + n // 40:02d} 10:00:00,{10 + n * 7 % 90}.5,{n % 2}" for n in range(400)]
+    place.sample.write_text("\n".join(["order_no,paid_at,amount,outcome_id", *lines]) + "\n")
+    result = place.init("--label", "outcome_id")
+    assert result.exit_code == 0, result.output
+    assert "outcome_id" not in yaml.safe_load(place.yaml()).get("key", [])
+
+
 def test_json_lines_are_read_and_lists_left_out(place: Place) -> None:
     rows = [dict(zip(HEADER.split(","), line.split(","), strict=True)) for line in PAYMENTS[1:]]
     typed = [row | {"amount": float(row["amount"]), "is_fraud": int(row["is_fraud"]), "tags": ["a"]} for row in rows]
@@ -171,19 +190,25 @@ def test_no_label_reads_checks_and_deduplicates_only(place: Place) -> None:
     assert not {"label", "training", "features"} & set(yaml.safe_load(place.yaml()))
 
 
-def test_daily_files_become_a_pattern_and_a_day_without_one_is_skipped(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("named", "pattern"),
+    [("2026-03-{:02d}", "{partition}"), ("202603{:02d}", "{partition:%Y%m%d}")],
+    ids=["as partitions are called", "in another form"],
+)
+def test_daily_files_become_a_pattern_and_a_day_without_one_is_skipped(place: Place, named: str, pattern: str) -> None:
     folder = place.root / "daily"
     folder.mkdir()
     for day in (1, 2, 3, 5, 6):
         rows = [line for line in PAYMENTS[1:] if line.split(",")[1].startswith(f"2026-03-{day:02d}")]
-        (folder / f"pay-2026-03-{day:02d}.csv").write_text("\n".join([PAYMENTS[0], *rows]) + "\n")
+        (folder / f"pay-{named.format(day)}.csv").write_text("\n".join([PAYMENTS[0], *rows]) + "\n")
     result = place.call("init", str(folder), "--label", "is_fraud", "--name", "daily")
     assert result.exit_code == 0, result.output
     source = yaml.safe_load(place.yaml("daily"))["source"]
-    assert source["path"] == f"{folder.resolve()}/pay-{{partition}}.csv"
+    assert source["path"] == f"{folder.resolve()}/pay-{pattern}.csv"
     assert source["missing"] == "skip"
     assert "time_column" not in source
     assert "1 days have no file, the first is 2026-03-04" in place.yaml("daily")
+    assert "40 rows of 2026-03-01, 0 to quarantine" in " ".join(result.output.split())  # read as the night reads it
 
 
 def test_files_without_dates_are_combined_when_it_is_agreed(place: Place) -> None:
@@ -194,6 +219,7 @@ def test_files_without_dates_are_combined_when_it_is_agreed(place: Place) -> Non
     refused = place.call("init", str(folder), "--label", "is_fraud", "--name", "parts")
     assert refused.exit_code == 2
     assert "--combine" in refused.stderr
+    assert "(03-04-2026 reads both ways), so no night could find its file" in refused.stderr
     result = place.call("init", str(folder), "--label", "is_fraud", "--name", "parts", "--combine")
     assert result.exit_code == 0, result.output
     assert (place.root / "home" / "inbox" / "parts.parquet").is_file()
@@ -210,6 +236,7 @@ def test_a_path_below_nightshift_data_says_so(place: Place, monkeypatch: pytest.
     ("arguments", "what"),
     [
         pytest.param(["--label", "is_frod"], "there is no column 'is_frod'. Did you mean 'is_fraud'?", id="a typo"),
+        pytest.param(["--label", "is_fraud", "--key", "is_fraud"], "this column is the label", id="the label as key"),
         pytest.param(["--label", "is_fraud", "--key", "card_id"], "775 of 800 rows repeat the key", id="no key"),
         pytest.param(["--label", "is_fraud", "--time", "amount"], "must read as a date or timestamp", id="no time"),
         pytest.param(["--label", "is_fraud", "--task", "ranking"], "must be one of 'binary'", id="no task"),

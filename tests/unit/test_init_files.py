@@ -58,9 +58,82 @@ def test_dates_in_names_become_the_partition(
 
 
 @pytest.mark.parametrize(
+    ("names", "pattern", "keys", "grain"),
+    [
+        pytest.param(
+            ["20260301.csv", "20260302.csv"], "{partition:%Y%m%d}.csv", ["2026-03-01", "2026-03-02"], "day", id="digits"
+        ),
+        pytest.param(
+            ["v2_2026_03_01.csv", "v2_2026_03_02.csv"],
+            "v2_{partition:%Y_%m_%d}.csv",
+            ["2026-03-01", "2026-03-02"],
+            "day",
+            id="underscores behind a number",
+        ),
+        pytest.param(
+            ["01.03.2026.csv", "02.03.2026.csv"],
+            "{partition:%d.%m.%Y}.csv",
+            ["2026-03-01", "2026-03-02"],
+            "day",
+            id="German",
+        ),
+        pytest.param(
+            ["payments-2026-03.csv", "payments-2026-04.csv"],
+            "payments-{partition:%Y-%m}.csv",
+            ["2026-03-01", "2026-04-01"],
+            "month",
+            id="months",
+        ),
+        pytest.param(
+            ["2026030100.csv", "2026030101.csv"],
+            "{partition:%Y%m%d%H}.csv",
+            ["2026-03-01T00", "2026-03-01T01"],
+            "hour",
+            id="hours",
+        ),
+        pytest.param(
+            ["year=2026/month=03/day=01/a.csv", "year=2026/month=03/day=02/a.csv"],
+            "{partition:year=%Y/month=%m/day=%d}/a.csv",
+            ["2026-03-01", "2026-03-02"],
+            "day",
+            id="folders",
+        ),
+        pytest.param(
+            ["03-01-2026.csv", "03-13-2026.csv"],
+            "{partition:%m-%d-%Y}.csv",
+            ["2026-03-01", "2026-03-13"],
+            "day",
+            id="American, as no month 13 says",
+        ),
+        pytest.param(
+            ["2026-03-01/20260305.csv", "2026-03-01/20260306.csv"],
+            "2026-03-01/{partition:%Y%m%d}.csv",
+            ["2026-03-05", "2026-03-06"],
+            "day",
+            id="another date is the same in all",
+        ),
+        pytest.param(
+            ["120260301-20260301.csv", "120260302-20260302.csv"], None, [], "day", id="the digits of a longer number"
+        ),
+    ],
+)
+def test_dates_in_another_form_become_the_partition_in_that_form(
+    names: list[str], pattern: str | None, keys: list[str], grain: str, tmp_path: Path
+) -> None:
+    for name in names:
+        put(tmp_path, name)
+    sample = find_sample([tmp_path])
+    assert sample.pattern == (f"{tmp_path.resolve()}/{pattern}" if pattern else None)
+    assert (list(sample.keys), sample.grain) == (keys, grain)
+
+
+@pytest.mark.parametrize(
     "names",
     [
         pytest.param(["part-0.csv", "part-1.csv"], id="no date"),
+        pytest.param(["03-04-2026.csv", "04-04-2026.csv"], id="a date that reads both ways"),
+        pytest.param(["2026-03-01-x.csv", "2026-04-02-y.csv"], id="a month is not the beginning of a day"),
+        pytest.param(["29990101.csv", "29990102.csv"], id="numbers far from any year"),
         pytest.param(["2026-03-01.csv", "rest.csv"], id="one without"),
         pytest.param(["a-2026-03-01.csv", "b-2026-03-01.csv"], id="two files of one day"),
         pytest.param(["2026-13-01.csv", "2026-14-01.csv"], id="no dates at all"),
