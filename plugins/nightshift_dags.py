@@ -9,7 +9,8 @@ from airflow.sdk import DAG, CronPartitionTimetable, get_parsing_context
 
 from pipelines.home import Home
 from pipelines.partitions import KEY_FORMAT, partition_at
-from pipelines.settings import Pipeline, load_pipeline, pipeline_names
+from pipelines.settings import Pipeline, pipeline_names
+from pipelines.settings.kept import kept_pipeline
 
 # Without a schedule of its own a pipeline still has ticks, so that the backfill form can count its partitions.
 _CRON = {"hour": "0 * * * *", "day": "0 0 * * *", "week": "0 0 * * 1", "month": "0 0 1 * *"}
@@ -29,7 +30,7 @@ def build(**families: Callable[[Pipeline], DAG | None]) -> None:
         if not asked:
             continue
         try:
-            pipeline = load_pipeline(name, config)
+            pipeline = kept_pipeline(name, config)
         except Exception:  # dags/settings_errors.py reports it
             continue
         for family in asked:
@@ -42,7 +43,7 @@ def settings_errors() -> dict[str, str]:
     found = {}
     for name in pipeline_names(config):
         try:
-            load_pipeline(name, config)
+            kept_pipeline(name, config)
         except Exception as error:
             found[name] = str(error)
     return found

@@ -41,6 +41,7 @@ _SETTINGS: Any = {
     "path.simplify": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.facecolor": "none",
     "axes.edgecolor": LINE,
     "axes.labelcolor": SOFT,
     "text.color": SOFT,
@@ -87,26 +88,24 @@ def _drawn(painter: Painter, width: int, height: int, text: str, data: str) -> s
     target = io.StringIO()
     with _ONE_AT_A_TIME, matplotlib.rc_context(_SETTINGS | {"svg.hashsalt": salt}):
         figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none", edgecolor="none")
-        FigureCanvasSVG(figure)
+        canvas = FigureCanvasSVG(figure)
         painter(figure, **json.loads(data))
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(target, format="svg", transparent=True, metadata=nothing)
+        canvas.print_svg(target, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return _inline(target.getvalue(), width, height, text)
 
 
 def _inline(svg: str, width: int, height: int, text: str) -> str:
     """Without prologue, size in points, styles that would hold for the whole page, and names nobody refers to."""
     body = svg[svg.index("<svg") :]
-    body = body[body.index(">") + 1 :]
-    body = re.sub(r"\s*<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
+    body = " ".join(line.strip() for line in body[body.index(">") + 1 :].splitlines())
+    body = re.sub(r" <defs> <style[^>]*>.*?</style> </defs>", "", body)
     used = set(re.findall(r'(?:href="|url\()#([\w-]+)', body))
     body = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", body)
-    body = re.sub(r"<!--.*?-->\n?\s*", "", body, flags=re.DOTALL)
+    body = re.sub(r"<!--.*?--> ?", "", body)
     body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
-    body = re.sub(r"\s*font-family: [^;\"]*;?", "", body)
+    body = re.sub(r" ?font-family: [^;\"]*;?", "", body)
     body = body.replace("xlink:href", "href")
     body = re.sub(r"<[^<>]+>", _in_tenths, body)
-    body = re.sub(r"\s*\n\s*", " ", body)
     for stand_in, variable in _VARIABLES.items():
         body = body.replace(stand_in, f"var(--{variable})")
     style = f"width: 100%; height: auto; max-width: {1.4 * width:.0f}px"
@@ -118,4 +117,4 @@ def _inline(svg: str, width: int, height: int, text: str) -> str:
 
 def _in_tenths(tag: re.Match[str]) -> str:
     """Less than a tenth of a pixel is nothing to be seen."""
-    return re.sub(r"(\d+\.\d)\d+", r"\1", tag[0])
+    return re.sub(r"(?<=\.\d)\d+", "", tag[0])
