@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 HOME_DIR ?= home
 AIRFLOW_PORT ?= 8080
 MLFLOW_PORT ?= 5000
+# One more than cores: the one that starts servers mostly waits for them.
+TEST_PROCESSES ?= 3
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Bytecode is compiled at install: without it every Airflow process starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
@@ -38,7 +40,7 @@ cluster: install ## a whole cluster as processes of this machine: PostgreSQL, Re
 	$(BIN)/nightshift --home $(HOME_DIR) cluster --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
 
 test: install ## the whole suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 quick: install ## unit, DAG and suite tests without the slow ones: no server, no kill, no training
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/dags tests/expectations

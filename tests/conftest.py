@@ -69,6 +69,31 @@ def write_config(root: Path, **pipelines: str) -> Path:
     return root / "config"
 
 
+# Files that start an Airflow server, Celery or a whole cluster, and mostly wait for it.
+_SERVERS = (
+    "tests/browser/",
+    "tests/cluster/",
+    "tests/integration/test_airflow_resources.py",
+    "tests/integration/test_airflow_up.py",
+    "tests/integration/test_docker_commands.py",
+    "tests/integration/test_observability.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: a file stays with one process, and all that start servers with the same one, so that
+    there is one Airflow at a time. These begin, then files that are slow: nothing long is left for the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("servers" if _is_of_servers(item) else str(item.path)))
+    items.sort(key=lambda item: (not _is_of_servers(item), item.path not in slow))
+
+
+def _is_of_servers(item: pytest.Item) -> bool:
+    return str(item.path.relative_to(REPOSITORY)).startswith(_SERVERS)
+
+
 @pytest.fixture(scope="session")
 def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A home whose settings are in the environment before Airflow is imported for the first time in this process."""

@@ -38,7 +38,7 @@ class Up:
         return f"{self.address}{path}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository's own configuration, but a person confirms each promotion."""
     root = tmp_path_factory.mktemp("configuration")
@@ -51,7 +51,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "config"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up(demo_home: Path, configuration: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     port, log = free_port(), tmp_path_factory.mktemp("up") / "up.log"
     command = [NIGHTSHIFT, "--home", str(demo_home), "--config", str(configuration)]
@@ -73,7 +73,7 @@ def _is_ready(process: subprocess.Popen[bytes], log: Path) -> bool:
     return "Ctrl-C stops everything" in log.read_text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
@@ -86,7 +86,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def signed_in(chromium: Browser, up: Up) -> Any:
     """Cookies of somebody who signed in as admin by the form."""
     context = chromium.new_context(viewport=_SIZE)
