@@ -53,7 +53,7 @@ def is_column(columns: Sequence[Declared], option: str) -> Callable[[str], str |
         try:
             column_named(columns, answer, option)
         except ConfigError as error:
-            return f"{error.what}. {error.fix}"
+            return f"{error.what}. {error.fix}" if answer else f"an answer is needed. {error.fix}"
         return None
 
     return check

@@ -37,12 +37,13 @@ class Questions:
             self._needed.append(f"{flag}  ({question})")
             return proposal
         self.say(f"\n{question}")
+        self.asked += 1
         while True:
-            self.asked += 1
             answer = self.read(f"  ({proposal}) > " if proposal else "  > ").strip() or proposal
-            problem = "an answer is needed" if answer is None else check(answer)
-            if problem is None:
+            problem = check(answer or "")
+            if problem is None and answer is not None:
                 return answer
+            problem = problem or "an answer is needed"
             self.say(f"  {problem}")
 
     def agree(self, flag: str, question: str) -> bool:

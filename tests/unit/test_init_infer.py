@@ -13,6 +13,7 @@ from pipelines.init.choice import choose, feature_groups
 from pipelines.init.infer import Declared, column_names, declare
 from pipelines.init.life import Life, first_run, life_by_time, life_dealt, windows_of
 from pipelines.init.profile import profile_columns, sampled
+from pipelines.init.questions import Questions
 from pipelines.init.roles import exact_copies, find_key, is_clear, label_guess, target_of, time_candidates
 from pipelines.init.rows import Rows, open_rows
 from pipelines.init.samples import find_sample
@@ -290,3 +291,12 @@ def test_volume_bounds_are_widened_only_where_the_sample_leaves_them() -> None:
     low, high, why = volume_bounds(storm) or (0, 0, "")
     assert (low, high) == (0.04, 5.0)
     assert "0.06 (2026-03-09)" in why
+
+
+def test_an_empty_answer_is_told_what_there_is_and_is_one_question() -> None:
+    said: list[str] = []
+    answers = iter(["", "", "returned"])
+    questions = Questions(lambda _: next(answers), said.append)
+    check = [None, "There are 'returned'."]
+    assert questions.ask("--label x", "Which?", None, lambda given: check[given != "returned"]) == "returned"
+    assert (questions.asked, said) == (1, ["\nWhich?", *["  There are 'returned'."] * 2])
