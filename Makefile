@@ -40,7 +40,7 @@ cluster: install ## a whole cluster as processes of this machine: PostgreSQL, Re
 	$(BIN)/nightshift --home $(HOME_DIR) cluster --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
 
 test: install ## the whole suite
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 quick: install ## unit, DAG and suite tests without the slow ones: no server, no kill, no training
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/dags tests/expectations

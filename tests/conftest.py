@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,18 +81,27 @@ _SERVERS = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: a file stays with one process, and all that start servers with the same one, so that
-    there is one Airflow at a time. These begin, then files that are slow: nothing long is left for the end."""
+    """Files that start servers begin, then those that are slow: nothing long is left for the end. Those that import
+    Airflow into this process come last."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("servers" if _is_of_servers(item) else str(item.path)))
-    items.sort(key=lambda item: (not _is_of_servers(item), item.path not in slow))
+
+    def place(item: pytest.Item) -> tuple[bool, ...]:
+        return not item.nodeid.startswith(_SERVERS), item.nodeid.startswith("tests/dags/"), item.path not in slow
+
+    items.sort(key=place)
 
 
-def _is_of_servers(item: pytest.Item) -> bool:
-    return str(item.path.relative_to(REPOSITORY)).startswith(_SERVERS)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file stays with one process, and all that start servers with the same one: there is one Airflow at a time."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneOfServers(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "servers" if nodeid.startswith(_SERVERS) else super()._split_scope(nodeid)
+
+    return OneOfServers(config, log)
 
 
 @pytest.fixture(scope="session")
