@@ -213,7 +213,8 @@ def test_the_card_shows_calibration_before_and_after(new_home):
         assert all(value in page for value in values)
     assert "which had the smallest log loss on unseen rows" in text
     assert "300 training rows of 2026-03-03 to 2026-03-03 were kept back" in text
-    assert page.count("<polyline") > 1
+    drawing = page.split('aria-label="Calibration on the holdout', 1)[1].split("</svg>", 1)[0]
+    assert drawing.count("stroke-dasharray") == 2  # what scores should mean, and what they meant before
     assert "Dotted: before calibration" in page
 
 
