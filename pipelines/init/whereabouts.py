@@ -42,12 +42,7 @@ def whereabouts(given: Given, name: str, sample: Sample, home: Home, questions: 
         )
         if not given.combine and not questions.agree("--combine", question):
             what = "the names of the files say no partition, and they may not be combined"
-            raise ConfigError(
-                "E-INIT-FILES",
-                sample.told,
-                what,
-                _NAMING,
-            )
+            raise ConfigError("E-INIT-FILES", sample.told, what, _NAMING)
         combined = home.root / "inbox" / f"{name}.parquet"
         why = f"a copy of {sample.told} in one file: their names say no partition"
         return Whereabouts(_below(combined, home.root, "NIGHTSHIFT_HOME"), str(combined), why, combined)
